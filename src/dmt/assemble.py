@@ -1,0 +1,156 @@
+"""From a config to the parts of a run: data, splits, networks. Names of registries are checked here."""
+
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+from torch.utils.data import Dataset
+
+from dmt.config import Config
+from dmt.data.catalog import load_dataset
+from dmt.data.images import DataSet
+from dmt.data.own import data_set_from_torch
+from dmt.data.parts import Part, Parts, UnlabeledPart
+from dmt.data.splits import Split, draw_split, folds, read_split, split_from_list, write_split
+from dmt.errors import ConfigError
+from dmt.models.network import Network, Preprocessing, check_output
+from dmt.models.registry import build_network
+from dmt.randomness import generator
+from dmt.stages import Arm
+from dmt.types import Stage
+
+FEW_LABELS_PER_CLASS = 10
+"""Below this, setting labels aside costs more than it tells, and validation is by cross-validation."""
+
+ModelFactory = Callable[[], nn.Module]
+
+
+def load_data(config: Config, datasets: Mapping[str, Dataset[Any]] | None) -> DataSet:
+    """The data set that the config names, or the user's own torch data sets."""
+    image_size = tuple(config.data.image_size) if config.data.image_size else None
+    if datasets is not None:
+        return data_set_from_torch(datasets, name=config.data.name, image_size=image_size)  # type: ignore[arg-type]
+    root = Path(config.data.root).expanduser() if config.data.root else None
+    return load_dataset(config.data.name, root=root, image_size=image_size)  # type: ignore[arg-type]
+
+
+def resolve_validation(config: Config, data: DataSet, *, plan: Sequence[Stage]) -> Config:
+    """Settle where the labels for choices come from, where the config leaves it open."""
+    if config.validation.source is not None:
+        return config
+    if data.validation is not None or len(plan) == 1:
+        source = "none"  # the data bring their own part, or there is nothing to choose from
+    elif (config.data.num_labeled or 0) < FEW_LABELS_PER_CLASS * data.num_classes:
+        source = "cross_validation"
+    else:
+        source = "cut"
+    return config.model_copy(update={"validation": config.validation.model_copy(update={"source": source})})
+
+
+def build_arms(config: Config, data: DataSet, folder: Path, *, needs_all_labels: bool) -> tuple[Arm, list[Arm]]:
+    """The main arm, and one for each fold where choices come from a cross-validation.
+
+    The split is drawn once and kept as text in the run folder; a resume reads it back.
+    """
+    labels = data.train.labels(range(len(data.train))).numpy()
+    split = _split(config, data, labels, folder / "splits", needs_all_labels=needs_all_labels)
+    main = Arm(name="", folder=folder, parts=_parts(data, split, split.labeled, data.validation))
+    if config.validation.source != "cross_validation" or needs_all_labels:
+        return main, []
+    cuts = folds(
+        labels,
+        split.labeled,
+        num_folds=config.validation.num_folds,
+        generator=generator(config.split_seed, "folds"),
+    )
+    arms = []
+    for number, (labeled, held_out) in enumerate(cuts):
+        parts = _parts(data, split, labeled, None, held_out)
+        arms.append(Arm(name=f"folds/{number}/", folder=folder / "folds" / str(number), parts=parts))
+    return main, arms
+
+
+def network_builder(
+    config: Config, data: DataSet, models: Mapping[str, nn.Module | ModelFactory] | None
+) -> Callable[[str], Network]:
+    """A function from a network's label to a new network with its initial weights.
+
+    Fresh weights come from torch's global generator, which the caller seeds. Each network is built and tried once here,
+    so that a name or an output that does not fit is an error before any training.
+    """
+
+    def build(label: str) -> Network:
+        if models is not None:
+            return _own_network(models, label, data)
+        network = config.networks.a if label == "a" else config.networks.b
+        return build_network(
+            network.name,
+            num_classes=data.num_classes,
+            channels=data.channels,
+            mean=data.mean,
+            std=data.std,
+            weights=network.weights,
+            allow_missing=network.allow_missing,
+            options=network.options,
+            key=f"networks.{label}",
+        )
+
+    for label in ("a", "b") if config.scheme == "mutual" else ("a",):
+        check_output(build(label), data.train.images([0, 1]).float() / 255)
+    return build
+
+
+def _split(config: Config, data: DataSet, labels: np.ndarray, folder: Path, *, needs_all_labels: bool) -> Split:
+    if (folder / "test.txt").is_file():
+        return read_split(folder, train=data.train, test=data.test)
+    split = _draw(config, data, labels)
+    if needs_all_labels:
+        everything = sorted({*split.labeled, *split.unlabeled})
+        split = Split(labeled=tuple(everything), unlabeled=(), validation=split.validation)
+    write_split(split, folder, train=data.train, test=data.test)
+    return split
+
+
+def _draw(config: Config, data: DataSet, labels: np.ndarray) -> Split:
+    assert config.validation.source is not None
+    arguments: dict[str, Any] = {
+        "num_classes": data.num_classes,
+        "num_unlabeled": config.data.num_unlabeled,
+        "validation_source": config.validation.source,
+        "validation_size": config.validation.size,
+        "generator": generator(config.split_seed, "split"),
+        "class_names": data.class_names,
+    }
+    if config.data.labeled is not None:
+        return split_from_list(Path(config.data.labeled), data.train, labels, **arguments)
+    num_labeled = config.data.num_labeled or int((labels >= 0).sum())
+    return draw_split(labels, num_labeled=num_labeled, **arguments)
+
+
+def _parts(
+    data: DataSet, split: Split, labeled: tuple[int, ...], own_validation: Any, held_out: tuple[int, ...] = ()
+) -> Parts:
+    """An arm's images; folds are not scored on the test part, which decides nothing."""
+    set_aside = held_out or split.validation
+    validation = Part(data.train, set_aside) if set_aside else None
+    if own_validation is not None:
+        validation = Part(own_validation, tuple(range(len(own_validation))))
+    truth_known = bool((data.train.labels(list(split.unlabeled)) >= 0).all()) if split.unlabeled else False
+    return Parts(
+        labeled=Part(data.train, labeled),
+        unlabeled=UnlabeledPart(data.train, split.unlabeled, has_truth=truth_known),
+        validation=validation,
+        test=None if held_out else Part(data.test, tuple(range(len(data.test)))),
+    )
+
+
+def _own_network(models: Mapping[str, nn.Module | ModelFactory], label: str, data: DataSet) -> Network:
+    if label not in models:
+        raise ConfigError(f"models has no network {label!r}; it holds {', '.join(models) or 'nothing'}.")
+    given = models[label]
+    module = deepcopy(given) if isinstance(given, nn.Module) else given()
+    plain = Preprocessing(mean=(0.0,) * data.channels, std=(1.0,) * data.channels)
+    return Network(module, plain, num_classes=data.num_classes, name=f"own network {label}")

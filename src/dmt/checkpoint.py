@@ -1,0 +1,129 @@
+"""The state of a running stage in one file: weights, averages, momenta and the step; nothing is pickled.
+
+Data order and augmentation are functions of the step, so the step number stands for all random state.
+"""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.optim import Optimizer
+
+from dmt.config import CheckpointConfig
+from dmt.engine import Engine
+from dmt.errors import CheckpointError
+from dmt.files import write_atomic
+from dmt.models.ema import Ema
+from dmt.models.network import Network
+from dmt.models.weights import independent
+
+FORMAT = "1"
+
+
+@dataclass(frozen=True)
+class Trainee:
+    """A network in training with all the state that its training has."""
+
+    network: Network
+    optimizer: Optimizer
+    ema: Ema | None
+
+    @property
+    def reported(self) -> Network:
+        """The network that labels, is evaluated and is carried on: the average where there is one."""
+        return self.network if self.ema is None else self.ema.network
+
+
+def save_checkpoint(
+    path: Path, trainees: Mapping[str, Trainee], step: int, *, engine: Engine, config_hash: str
+) -> None:
+    """Write the state after `step` optimizer steps, atomically."""
+    tensors = {f"{label}/{name}": tensor for label, one in trainees.items() for name, tensor in _state(one).items()}
+    averages = {label: one.ema.num_updates for label, one in trainees.items() if one.ema is not None}
+    metadata = {
+        "format": FORMAT,
+        "step": str(step),
+        "config_hash": config_hash,
+        "num_averages": json.dumps(averages),
+        "scaler": json.dumps(engine.scaler_state()),
+    }
+    write_atomic(path, lambda temporary: save_file(independent(tensors), temporary, metadata=metadata))
+
+
+def load_checkpoint(path: Path, trainees: Mapping[str, Trainee], *, engine: Engine, config_hash: str) -> int:
+    """Restore the state in place and return the number of steps that are done; 0 where there is no checkpoint.
+
+    Raises:
+        CheckpointError: when the file is broken or of another run.
+    """
+    if not path.is_file():
+        return 0
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"The checkpoint {path} cannot be read ({error}). Delete it to train the stage anew."
+        ) from error
+    if metadata.get("format") != FORMAT or metadata.get("config_hash") != config_hash:
+        raise CheckpointError(
+            f"The checkpoint {path} belongs to another run or version. Delete it to train the stage anew."
+        )
+    averages = json.loads(metadata["num_averages"])
+    for label, trainee in trainees.items():
+        prefix = f"{label}/"
+        own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+        _restore(trainee, own, averages.get(label, 0))
+    engine.restore_scaler(json.loads(metadata["scaler"]))
+    return int(metadata["step"])
+
+
+class CheckpointClock:
+    """Says when the next checkpoint is due: every so many steps or minutes, whichever comes first."""
+
+    def __init__(self, config: CheckpointConfig) -> None:
+        self._config = config
+        self._steps = 0
+        self._since = time.monotonic()
+
+    def is_due(self, steps: int) -> bool:
+        """Whether to write one now, `steps` optimizer steps after the last call."""
+        self._steps += steps
+        by_steps = self._config.every_steps is not None and self._steps >= self._config.every_steps
+        due = by_steps or time.monotonic() - self._since >= 60 * self._config.every_minutes
+        if due:
+            self._steps, self._since = 0, time.monotonic()
+        return due
+
+
+def _state(trainee: Trainee) -> dict[str, Tensor]:
+    state = {f"network/{name}": tensor for name, tensor in trainee.network.state_dict().items()}
+    if trainee.ema is not None:
+        state |= {f"ema/{name}": tensor for name, tensor in trainee.ema.state_dict().items()}
+    for name, parameter in trainee.network.named_parameters():
+        momentum = trainee.optimizer.state[parameter].get("momentum_buffer")
+        if momentum is not None:
+            state[f"momentum/{name}"] = momentum
+    return state
+
+
+@torch.no_grad()
+def _restore(trainee: Trainee, state: Mapping[str, Tensor], num_averages: int) -> None:
+    def section(name: str) -> dict[str, Tensor]:
+        return {key.removeprefix(f"{name}/"): tensor for key, tensor in state.items() if key.startswith(f"{name}/")}
+
+    trainee.network.load_state_dict(section("network"))
+    if trainee.ema is not None:
+        trainee.ema.load_state_dict(section("ema"), num_updates=num_averages)
+    momenta = section("momentum")
+    for name, parameter in trainee.network.named_parameters():
+        if name in momenta:
+            buffer = torch.empty_like(parameter).copy_(momenta[name])
+            trainee.optimizer.state[parameter] = {"momentum_buffer": buffer}

@@ -1,0 +1,182 @@
+"""From YAML files, presets and `key.path=value` overrides to a `Config`, with every error told at once."""
+
+import difflib
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from dmt.config import Config
+from dmt.errors import ConfigError
+
+PRESETS = resources.files("dmt") / "presets"
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, reading 1e-3 as a number as YAML 1.2 does."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9_]+)[eE][-+]?[0-9]+$"),
+    list("-+0123456789."),
+)
+
+
+def parse_yaml(text: str, *, source: str) -> Any:
+    """Plain values from YAML; `source` is named when it cannot be parsed."""
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{source} is not valid YAML: {' '.join(str(error).split())}") from error
+
+
+def preset_names() -> list[str]:
+    """All presets that ship with the package."""
+    return sorted(path.name.removesuffix(".yaml") for path in PRESETS.iterdir() if path.name.endswith(".yaml"))
+
+
+def preset_text(name: str) -> str:
+    """A preset's file as written, its header included."""
+    if name not in preset_names():
+        raise ConfigError(
+            f"No preset or file is called {name!r}.{did_you_mean(name, preset_names())} See `dmt list presets`."
+        )
+    return (PRESETS / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def load_config(source: str | Path | Mapping[str, Any] | Config, overrides: Iterable[str] = ()) -> Config:
+    """The resolved config of a preset's name, a YAML file, a dict or a `Config`, with overrides applied.
+
+    Args:
+        source: a YAML file names only what differs from the defaults, or from the preset in its `extends` key.
+        overrides: `key.path=value`, the value in YAML.
+
+    Raises:
+        ConfigError: with a line for each thing that is wrong.
+    """
+    if isinstance(source, Config):
+        values: dict[str, Any] = source.model_dump()
+        name = "config"
+    elif isinstance(source, Mapping):
+        values, name = dict(source), "config"
+    else:
+        values, name = _read(str(source)), str(source)
+    for override in overrides:
+        _apply_override(values, override)
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        lines = [_explain(detail) for detail in error.errors()]
+        raise ConfigError(
+            "\n".join([f"{name}: {len(lines)} error{'s'[: len(lines) > 1]} in the config:", *lines])
+        ) from None
+
+
+def dump_config(config: Config) -> str:
+    """The whole resolved config as YAML."""
+    return yaml.safe_dump(config.model_dump(), sort_keys=False, default_flow_style=None, width=120)
+
+
+def config_hash(config: Config) -> str:
+    """Names a config in manifests: two runs agree in every setting that bears on results when their hashes agree."""
+    values = config.model_dump(exclude={"checkpoint", "workers"})
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """` Did you mean 'x'?`, or nothing when no known name is near."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def _read(source: str) -> dict[str, Any]:
+    """The values of a preset or file on top of those it extends."""
+    path = Path(source)
+    is_file = path.suffix in {".yaml", ".yml"} or path.is_file()
+    if is_file and not path.is_file():
+        raise ConfigError(
+            f"The config file {source} does not exist. Give a YAML file or a name from `dmt list presets`."
+        )
+    try:
+        text = path.read_text(encoding="utf-8") if is_file else preset_text(source)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The config file {source} cannot be read: {error}") from error
+    values = parse_yaml(text, source=source)
+    if not isinstance(values, dict):
+        raise ConfigError(f"{source} holds {_kind(values)}; a config is a mapping of keys to values.")
+    changes: dict[str, Any] = values
+    base = changes.pop("extends", None)
+    if base is None:
+        return changes
+    if not isinstance(base, str) or base not in preset_names():
+        raise ConfigError(f"extends in {source} is {base!r}; it must be a name from `dmt list presets`.")
+    return _merge(_read(base), changes)
+
+
+def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        below = merged.get(key)
+        both = isinstance(below, dict) and isinstance(value, dict)
+        # A duration is replaced as a whole: `steps` over `epochs` would leave both.
+        merged[key] = _merge(below, value) if both and key not in {"duration", "supervised"} else value
+    return merged
+
+
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"{override!r} is not an override; write key.path=value, for instance seed=3.")
+    *parents, last = key.strip().split(".")
+    section = values
+    for parent in parents:
+        below = section.get(parent)
+        is_duration = parent in {"duration", "supervised"}
+        section[parent] = dict(below) if isinstance(below, dict) and not is_duration else {}
+        section = section[parent]
+    section[last] = parse_yaml(text, source=f"the override {key}")
+
+
+def _explain(detail: ErrorDetails) -> str:
+    """One line: dotted key, what was found, what is allowed."""
+    location = [part for part in detail["loc"] if not str(part).startswith(("function-", "constrained-"))]
+    key = ".".join(str(part) for part in location)
+    found = detail["input"]
+    if detail["type"] == "extra_forbidden":
+        siblings = list(_section_at(location[:-1]).model_fields)
+        known = f" Known here: {', '.join(siblings)}."
+        return f"  {key}: unknown key.{did_you_mean(str(location[-1]), siblings) or known}"
+    if detail["type"] == "missing":
+        return f"  {key}: missing; it has no default."
+    if detail["type"] == "value_error":
+        return f"  {f'{key}: ' if key else ''}{detail['ctx']['error']}."
+    if detail["type"] == "literal_error":
+        return f"  {key}: found {found!r}, allowed is {detail['ctx']['expected']}.{_near_literal(found, detail)}"
+    return f"  {key}: found {found!r} ({_kind(found)}); {detail['msg'].removeprefix('Input ')}."
+
+
+def _near_literal(found: Any, detail: ErrorDetails) -> str:
+    return did_you_mean(str(found), re.findall(r"'([^']*)'", detail["ctx"]["expected"]))
+
+
+def _section_at(location: list[int | str]) -> type[BaseModel]:
+    """The section class that a location leads to."""
+    section: type[BaseModel] = Config
+    for part in location:
+        annotation = section.model_fields[str(part)].annotation if str(part) in section.model_fields else None
+        candidates = [annotation, *getattr(annotation, "__args__", ())]
+        section = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), section)
+    return section
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "a mapping", list: "a list", str: "text", bool: "true/false", type(None): "nothing"}
+    return names.get(type(value), "a number" if isinstance(value, int | float) else type(value).__name__)

@@ -1,0 +1,1 @@
+"""Images and labels: data sets, splits, augmentation, loading, and the store of pseudo labels."""

@@ -1,0 +1,290 @@
+"""What a data set is to the rest of the program: images by index, labels by index, and a stable name for each image."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.v2 import functional as F
+
+from dmt.errors import DataError
+
+_RESIZE_CHUNK = 4096
+"""Images resized at a time, so that a whole data set never stands in memory as floats."""
+
+
+class ImageSet(Protocol):
+    """Images of one size with their labels; `index` is 0 .. len - 1 everywhere."""
+
+    def __len__(self) -> int:
+        """How many images."""
+        ...
+
+    def images(self, indices: Sequence[int]) -> Tensor:
+        """`(n, channels, H, W)` uint8."""
+        ...
+
+    def labels(self, indices: Sequence[int]) -> Tensor:
+        """`(n, *S)` int64."""
+        ...
+
+    def key(self, index: int) -> str:
+        """The image's name in split files and stores: the same in every run."""
+        ...
+
+
+@dataclass(frozen=True)
+class ArrayImages:
+    """Images held in memory.
+
+    Attributes:
+        pixels: `(N, channels, H, W)` uint8.
+        truth: `(N,)` int64.
+        prefix: begins every key, e.g. `train`.
+    """
+
+    pixels: Tensor
+    truth: Tensor
+    prefix: str
+
+    def __post_init__(self) -> None:
+        if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4:
+            raise DataError(
+                f"Images of '{self.prefix}' should be uint8 (N, channels, H, W), but are {_describe(self.pixels)}."
+            )
+        if self.truth.dtype != torch.int64 or self.truth.shape != self.pixels.shape[:1]:
+            raise DataError(
+                f"Labels of '{self.prefix}' should be int64 ({len(self.pixels)},), one for each image, but are "
+                f"{_describe(self.truth)}."
+            )
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def images(self, indices: Sequence[int]) -> Tensor:
+        """`(n, channels, H, W)` uint8."""
+        return self.pixels[_index(indices)]
+
+    def labels(self, indices: Sequence[int]) -> Tensor:
+        """`(n,)` int64."""
+        return self.truth[_index(indices)]
+
+    def key(self, index: int) -> str:
+        """For example `train/00042`."""
+        return f"{self.prefix}/{index:05d}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TorchImages:
+    """A map-style torch `Dataset` as an `ImageSet`; its items are `(image, label)`, or images alone.
+
+    An image may be a uint8 tensor `(channels, H, W)` or `(H, W)`, a float tensor of that shape in [0, 1], a numpy array
+    `(H, W)` or `(H, W, channels)` of either type, or a PIL image.
+
+    Attributes:
+        dataset: anything with `__getitem__` and `__len__`.
+        prefix: begins every key, e.g. `train`.
+        image_size: (height, width) to resize every image to (bilinear, antialiased); None leaves the size.
+        channels: 1 turns color into gray, 3 turns gray into three equal channels; None leaves the channels.
+    """
+
+    dataset: Any
+    prefix: str = "train"
+    image_size: tuple[int, int] | None = None
+    channels: int | None = None
+
+    def __post_init__(self) -> None:
+        if not (hasattr(self.dataset, "__len__") and hasattr(self.dataset, "__getitem__")):
+            raise DataError(
+                f"The data set '{self.prefix}' is a {type(self.dataset).__name__}; it needs __getitem__ and __len__ "
+                "(a map-style torch Dataset)."
+            )
+        if self.channels not in (None, 1, 3):
+            raise DataError(f"channels is {self.channels}; allowed are 1, 3 and None.")
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def images(self, indices: Sequence[int]) -> Tensor:
+        """`(n, channels, H, W)` uint8.
+
+        Raises:
+            DataError: an image is none of the kinds above, or differs in shape from the first of this call.
+        """
+        images = [self._image(int(index)) for index in indices]
+        if not images:
+            raise DataError(f"No indices were given for images of '{self.prefix}'.")
+        for index, image in zip(indices, images, strict=True):
+            if image.shape != images[0].shape:
+                raise DataError(
+                    f"Image {index} of '{self.prefix}' is {tuple(image.shape)}, but image {indices[0]} is "
+                    f"{tuple(images[0].shape)} (channels, height, width). Give image_size and channels."
+                )
+        return torch.stack(images)
+
+    def labels(self, indices: Sequence[int]) -> Tensor:
+        """`(n, *S)` int64.
+
+        Raises:
+            DataError: the items hold no labels, or a label is no whole number (or array of whole numbers).
+        """
+        labels = [self._label(int(index)) for index in indices]
+        if len({label.shape for label in labels}) > 1:
+            raise DataError(f"Labels of '{self.prefix}' differ in shape: {sorted({tuple(x.shape) for x in labels})}.")
+        return torch.stack(labels) if labels else torch.empty(0, dtype=torch.int64)
+
+    def key(self, index: int) -> str:
+        """For example `train/00042`."""
+        return f"{self.prefix}/{index:05d}"
+
+    def _image(self, index: int) -> Tensor:
+        item = self.dataset[index]
+        raw = item[0] if isinstance(item, tuple | list) and item else item
+        image = _to_uint8(raw, where=f"Image {index} of '{self.prefix}'")
+        if self.channels is not None:
+            image = _to_channels(image, self.channels, where=f"Image {index} of '{self.prefix}'")
+        return image if self.image_size is None else resize(image[None], self.image_size)[0]
+
+    def _label(self, index: int) -> Tensor:
+        item = self.dataset[index]
+        if not isinstance(item, tuple | list) or len(item) < 2:
+            raise DataError(f"Item {index} of '{self.prefix}' is an image without a label; (image, label) is needed.")
+        try:
+            label = torch.as_tensor(item[1])
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise DataError(f"The label of item {index} of '{self.prefix}' is {item[1]!r}, no whole number.") from error
+        if label.is_floating_point() or label.is_complex() or label.dtype == torch.bool:
+            raise DataError(f"The label of item {index} of '{self.prefix}' is {label.dtype}; whole numbers are needed.")
+        return label.to(torch.int64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSet:
+    """A data set with all that a network must know of it.
+
+    Attributes:
+        name: as in `data.name`.
+        class_names: the name of class 0, 1, ...
+        train: images to draw labeled, unlabeled and validation parts from.
+        test: images for reported figures only.
+        validation: a validation part that the data bring.
+        mean, std: per channel, of pixels in [0, 1].
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    train: ImageSet
+    test: ImageSet
+    validation: ImageSet | None = None
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.class_names) < 2 or len(set(self.class_names)) < len(self.class_names):
+            raise DataError(
+                f"Data set '{self.name}': class names {self.class_names}; two or more different are needed."
+            )
+        if not self.mean or len(self.mean) != len(self.std) or min(self.std) <= 0:
+            raise DataError(
+                f"Data set '{self.name}': mean {self.mean} and std {self.std} need one number a channel, std above 0."
+            )
+
+    @property
+    def num_classes(self) -> int:
+        """C."""
+        return len(self.class_names)
+
+    @property
+    def channels(self) -> int:
+        """1 for gray, 3 for color."""
+        return len(self.mean)
+
+    @cached_property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the training images."""
+        height, width = self.train.images([0]).shape[-2:]
+        return height, width
+
+
+def resize(images: Tensor, image_size: tuple[int, int]) -> Tensor:
+    """Resize bilinearly, with antialiasing where it shrinks.
+
+    Args:
+        images: `(N, channels, H, W)` uint8.
+        image_size: (height, width).
+    """
+    if tuple(images.shape[-2:]) == tuple(image_size):
+        return images
+    # Floats, since torchvision's kernels for bytes differ by machine.
+    chunks = [
+        F.resize(chunk.float(), list(image_size), antialias=True).round_().clamp_(0, 255).to(torch.uint8)
+        for chunk in torch.split(images, _RESIZE_CHUNK)
+    ]
+    return torch.cat(chunks)
+
+
+def _to_uint8(raw: Any, *, where: str) -> Tensor:
+    """Any supported image as uint8 `(channels, H, W)`."""
+    if isinstance(raw, Image.Image):
+        raw = _pil_array(raw, where=where)
+    if isinstance(raw, np.ndarray):
+        image = _from_numpy(raw, where=where)
+    elif isinstance(raw, Tensor):
+        image = raw[None] if raw.ndim == 2 else raw
+    else:
+        raise DataError(
+            f"{where} is a {type(raw).__name__}; a uint8 or float tensor, a numpy array or a PIL image is needed."
+        )
+    if image.ndim != 3 or 0 in image.shape:
+        raise DataError(f"{where} has the shape {tuple(raw.shape)}; (channels, H, W) or (H, W) is needed.")
+    return _levels(image, where=where)
+
+
+def _levels(image: Tensor, *, where: str) -> Tensor:
+    if image.dtype == torch.uint8:
+        return image
+    if not image.is_floating_point():
+        raise DataError(f"{where} is {image.dtype}; uint8 (0..255) or float in [0, 1] is needed.")
+    low, high = image.min().item(), image.max().item()
+    if not (low >= 0 and high <= 1):
+        raise DataError(f"{where} has float values {low:g} .. {high:g}; floats must be in [0, 1] (divide by 255?).")
+    return (image.detach().float() * 255).round().to(torch.uint8)
+
+
+def _from_numpy(array: np.ndarray, *, where: str) -> Tensor:
+    if array.dtype != np.uint8 and array.dtype.kind != "f":
+        raise DataError(f"{where} is a numpy array of {array.dtype}; uint8 (0..255) or float in [0, 1] is needed.")
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] > 4):
+        raise DataError(f"{where} is a numpy array {array.shape}; (H, W) or (H, W, channels) is needed.")
+    image = torch.from_numpy(np.ascontiguousarray(array))
+    return image[None] if array.ndim == 2 else image.permute(2, 0, 1).contiguous()
+
+
+def _pil_array(image: Image.Image, *, where: str) -> np.ndarray:
+    """Gray stays gray, everything else becomes RGB; transparent parts show white."""
+    if image.mode in ("I", "F") or image.mode.startswith("I;"):
+        raise DataError(f"{where} is a PIL image of mode {image.mode}; 8-bit modes are allowed. Rescale it to 0..255.")
+    if image.has_transparency_data:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+    return np.array(image.convert("L" if image.mode in ("1", "L") else "RGB"))
+
+
+def _to_channels(image: Tensor, channels: int, *, where: str) -> Tensor:
+    if len(image) == channels:
+        return image
+    if len(image) not in (1, 3):
+        raise DataError(f"{where} has {len(image)} channels; only 1 or 3 can be turned into {channels}.")
+    converted: Tensor = F.rgb_to_grayscale(image, num_output_channels=channels)
+    return converted.contiguous()
+
+
+def _index(indices: Sequence[int]) -> Tensor:
+    return torch.as_tensor(indices, dtype=torch.int64)
+
+
+def _describe(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"

@@ -1,0 +1,77 @@
+"""What a run may look at: labeled images, unlabeled images without their labels, and images to be scored on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from dmt.data.images import ImageSet
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some images of a set, addressed by position, with their labels."""
+
+    source: ImageSet
+    indices: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def images(self, positions: Sequence[int]) -> Tensor:
+        """`(n, channels, H, W)` uint8."""
+        return self.source.images([self.indices[position] for position in positions])
+
+    def labels(self, positions: Sequence[int]) -> Tensor:
+        """`(n, *S)` int64."""
+        return self.source.labels([self.indices[position] for position in positions])
+
+    @property
+    def keys(self) -> list[str]:
+        """The images' names."""
+        return [self.source.key(index) for index in self.indices]
+
+
+class SealedLabels:
+    """True labels of unlabeled images.
+
+    Only `evaluate.py` opens it, to say how good pseudo labels were; a test holds training to that.
+    """
+
+    def __init__(self, part: Part) -> None:
+        self._part = part
+
+    def open(self) -> Part:
+        """The labels; whoever calls this must not train."""
+        return self._part
+
+
+class UnlabeledPart:
+    """Some images of a set, addressed by position; there is no way to a label but `truth`."""
+
+    def __init__(self, source: ImageSet, indices: tuple[int, ...], *, has_truth: bool) -> None:
+        part = Part(source, indices)
+        self._part = part
+        self.truth = SealedLabels(part) if has_truth else None
+
+    def __len__(self) -> int:
+        return len(self._part)
+
+    def images(self, positions: Sequence[int]) -> Tensor:
+        """`(n, channels, H, W)` uint8."""
+        return self._part.images(positions)
+
+    @property
+    def keys(self) -> list[str]:
+        """The images' names."""
+        return self._part.keys
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """Everything one arm of a run works on. `validation` is None where no labels were set aside for choices."""
+
+    labeled: Part
+    unlabeled: UnlabeledPart
+    validation: Part | None
+    test: Part | None

@@ -1,0 +1,293 @@
+"""Which training images are labeled, unlabeled or set aside for choices: drawn class-balanced and nested."""
+
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from dmt.data.images import ImageSet
+from dmt.errors import ConfigError, DataError
+from dmt.files import write_text
+from dmt.types import UNLABELED
+
+ValidationSource: TypeAlias = Literal["extra", "cut", "cross_validation", "none"]
+
+_PARTS = ("labeled", "unlabeled", "validation")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Indices of training images, no index twice; `labeled` in the order of drawing, the others sorted."""
+
+    labeled: tuple[int, ...]
+    unlabeled: tuple[int, ...]
+    validation: tuple[int, ...] = ()
+
+
+def draw_split(
+    labels: np.ndarray,
+    *,
+    num_classes: int,
+    num_labeled: int,
+    num_unlabeled: int | None,
+    validation_source: ValidationSource,
+    validation_size: int | None,
+    generator: np.random.Generator,
+    class_names: Sequence[str],
+) -> Split:
+    """Draw a class-balanced split (spec, section 1.13).
+
+    Under one state of the generator, the labeled set is a prefix of every larger labeled set, and neither the
+    validation part nor the unlabeled part changes it, except that `cut` takes its end away.
+
+    Args:
+        labels: `(N,)`, the true label of each training image; -1 where there is none.
+        num_classes: C.
+        num_labeled: labels to draw, those of `cut` included and those of `extra` not.
+        num_unlabeled: None = all other images.
+        validation_source: `extra` draws further labels, `cut` takes the last of the labeled ones; the other two set
+            nothing aside.
+        validation_size: images of `extra` and `cut`; None = a tenth of num_labeled, at least one a class.
+        generator: the stream of the split.
+        class_names: for messages.
+
+    Raises:
+        ConfigError: more is asked for than there is.
+        DataError: a label lies outside the classes.
+    """
+    deck = _shuffle(labels, num_classes=num_classes, generator=generator, class_names=class_names)
+    if not 1 <= num_labeled <= len(labels):
+        raise ConfigError(f"data.num_labeled is {num_labeled}; there are {len(labels)} training images to choose from.")
+    _check_shares(deck, deck.ranked, num_labeled, key="data.num_labeled")
+    labeled = _interleave(deck.ranked, deck.order, num_labeled)
+    _warn_missing(deck, labeled, what=f"data.num_labeled is {num_labeled}")
+    return _deal(deck, labeled, num_unlabeled, validation_source, validation_size)
+
+
+def split_from_list(
+    path: Path,
+    images: ImageSet,
+    labels: np.ndarray,
+    *,
+    num_classes: int,
+    num_unlabeled: int | None,
+    validation_source: ValidationSource,
+    validation_size: int | None,
+    generator: np.random.Generator,
+    class_names: Sequence[str],
+) -> Split:
+    """A split whose labeled images the user names: one key a line. The rest is as in `draw_split`.
+
+    Raises:
+        ConfigError: more is asked for than there is.
+        DataError: the file is missing or empty, or holds an unknown key, a key twice, or an image without a label.
+    """
+    listed = read_keys(path, images)
+    if not listed:
+        raise DataError(f"{path} names no image; one key a line is needed, e.g. {images.key(0)}.")
+    for index in listed:
+        if labels[index] < 0:
+            raise DataError(f"{path} names {images.key(index)}, which has no label.")
+    deck = _shuffle(labels, num_classes=num_classes, generator=generator, class_names=class_names)
+    own = [members[np.isin(members, listed)] for members in deck.ranked]
+    labeled = _interleave(own, deck.order, len(listed))
+    _warn_missing(deck, labeled, what=f"{path} (data.labeled)")
+    return _deal(deck, labeled, num_unlabeled, validation_source, validation_size)
+
+
+def folds(
+    labels: np.ndarray, labeled: Sequence[int], *, num_folds: int, generator: np.random.Generator
+) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Cut a labeled set into (labeled, held out) pairs for cross-validation; each index is held out exactly once.
+
+    Each class is dealt out to the folds in turn, and the next class goes on where it stopped: folds differ by at most
+    one image in all and by at most one a class. (scikit-learn's StratifiedKFold refuses more folds than every class has
+    images.)
+
+    Raises:
+        ConfigError: fewer labels than folds.
+    """
+    if not 2 <= num_folds <= len(labeled):
+        raise ConfigError(f"validation.num_folds is {num_folds}; with {len(labeled)} labels, 2..{len(labeled)} fit.")
+    members = np.asarray(labeled, dtype=np.int64)
+    shuffled = generator.permutation(members)
+    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    fold_of = dict(zip(by_class.tolist(), np.arange(len(members)) % num_folds, strict=True))
+    _, counts = np.unique(labels[members], return_counts=True)
+    if counts.min() < 2:
+        warnings.warn(
+            f"{np.count_nonzero(counts < 2)} of {len(counts)} classes have a single label: the fold that holds it out "
+            "trains without the class.",
+            UserWarning,
+            stacklevel=2,
+        )
+    return [
+        (
+            tuple(index for index in labeled if fold_of[index] != fold),
+            tuple(sorted(index for index in labeled if fold_of[index] == fold)),
+        )
+        for fold in range(num_folds)
+    ]
+
+
+def write_split(split: Split, folder: Path, *, train: ImageSet, test: ImageSet) -> None:
+    """Write `labeled.txt`, `unlabeled.txt`, `validation.txt` and `test.txt` into `folder`, a key a line."""
+    for part in _PARTS:
+        _write_keys(folder / f"{part}.txt", [train.key(index) for index in getattr(split, part)])
+    _write_keys(folder / "test.txt", [test.key(index) for index in range(len(test))])
+
+
+def read_split(folder: Path, *, train: ImageSet, test: ImageSet) -> Split:
+    """Read what `write_split` wrote.
+
+    Raises:
+        DataError: a file is missing, names an unknown image or an image twice, or the test part is not this one.
+    """
+    split = Split(**{part: read_keys(folder / f"{part}.txt", train) for part in _PARTS})
+    everything = [*split.labeled, *split.unlabeled, *split.validation]
+    if len(set(everything)) < len(everything):
+        twice = Counter(everything).most_common(1)[0][0]
+        raise DataError(f"{folder}: {train.key(twice)} is in two parts of the split. Each image belongs to one.")
+    if read_keys(folder / "test.txt", test) != tuple(range(len(test))):
+        raise DataError(f"{folder / 'test.txt'} is not the test part of this data set ({len(test)} images).")
+    return split
+
+
+def read_keys(path: Path, images: ImageSet) -> tuple[int, ...]:
+    """The indices of the images that a text file names, a key a line; empty lines count nothing.
+
+    Raises:
+        DataError: the file cannot be read, or a line names no image of the set or one that an earlier line names.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read as a list of image keys: {error}") from error
+    index_of = {images.key(index): index for index in range(len(images))}
+    first_line: dict[int, int] = {}
+    for number, key in enumerate(lines, start=1):
+        if not key.strip():
+            continue
+        index = index_of.get(key, index_of.get(key.strip()))
+        if index is None:
+            raise DataError(
+                f"{path}, line {number}: no training or test image is named {key.strip()!r}; "
+                f"names look like {images.key(0)!r}."
+            )
+        if index in first_line:
+            raise DataError(f"{path}, line {number}: {key.strip()!r} stands already in line {first_line[index]}.")
+        first_line[index] = number
+    return tuple(first_line)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Deck:
+    """The shuffles that a split is dealt from: each class's images, the order of classes, all images."""
+
+    labels: np.ndarray
+    ranked: list[np.ndarray]
+    order: np.ndarray
+    scattered: np.ndarray
+    class_names: Sequence[str]
+
+
+def _shuffle(
+    labels: np.ndarray, *, num_classes: int, generator: np.random.Generator, class_names: Sequence[str]
+) -> _Deck:
+    wrong = np.flatnonzero((labels >= num_classes) | (labels < UNLABELED))
+    if len(wrong):
+        raise DataError(
+            f"Training image {wrong[0]} has the label {labels[wrong[0]]}; the classes are 0..{num_classes - 1} "
+            f"({class_names[0]} .. {class_names[-1]})."
+        )
+    return _Deck(
+        labels=labels,
+        ranked=[generator.permutation(np.flatnonzero(labels == k)) for k in range(num_classes)],
+        order=generator.permutation(num_classes),
+        scattered=generator.permutation(len(labels)),
+        class_names=class_names,
+    )
+
+
+def _interleave(ranked: Sequence[np.ndarray], order: np.ndarray, count: int) -> tuple[int, ...]:
+    """The first image of each class, then the second of each, ...: every prefix is balanced."""
+    rows = zip_longest(*(ranked[k].tolist() for k in order))
+    return tuple([index for row in rows for index in row if index is not None][:count])
+
+
+def _check_shares(deck: _Deck, ranked: Sequence[np.ndarray], count: int, *, key: str) -> None:
+    whole, left = divmod(count, len(ranked))
+    for place, k in enumerate(deck.order.tolist()):
+        share = whole + (place < left)
+        if len(ranked[k]) < share:
+            raise ConfigError(
+                f"{key} is {count}, which takes {share} images of class '{deck.class_names[k]}', but only "
+                f"{len(ranked[k])} are there to draw from. Lower {key}."
+            )
+
+
+def _warn_missing(deck: _Deck, labeled: tuple[int, ...], *, what: str) -> None:
+    present = set(deck.labels[list(labeled)].tolist())
+    missing = [name for k, name in enumerate(deck.class_names) if k not in present]
+    if missing:
+        warnings.warn(f"{what}: no label of {', '.join(missing)}.", UserWarning, stacklevel=3)
+
+
+def _deal(
+    deck: _Deck,
+    labeled: tuple[int, ...],
+    num_unlabeled: int | None,
+    validation_source: ValidationSource,
+    validation_size: int | None,
+) -> Split:
+    size = validation_size if validation_size is not None else max(len(deck.ranked), round(len(labeled) / 10))
+    validation: tuple[int, ...] = ()
+    if validation_source == "extra":
+        validation = _extra(deck, labeled, size)
+    elif validation_source == "cut":
+        labeled, validation = _cut(deck, labeled, size)
+    rest = deck.scattered[~np.isin(deck.scattered, labeled + validation)]
+    count = len(rest) if num_unlabeled is None else num_unlabeled
+    if not 0 <= count <= len(rest):
+        raise ConfigError(
+            f"data.num_unlabeled is {count}; {len(rest)} training images are neither labeled nor set aside."
+        )
+    return Split(labeled=labeled, unlabeled=tuple(sorted(rest[:count].tolist())), validation=validation)
+
+
+def _extra(deck: _Deck, labeled: tuple[int, ...], size: int) -> tuple[int, ...]:
+    """Labels from the far end of each class's shuffle, so that the labeled set is the same whatever their number."""
+    far_end = [own[~np.isin(own, labeled)][::-1] for own in deck.ranked]
+    _check_shares(deck, far_end, _positive(size), key="validation.size")
+    return tuple(sorted(_interleave(far_end, deck.order, size)))
+
+
+def _cut(deck: _Deck, labeled: tuple[int, ...], size: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    kept = len(labeled) - _positive(size)
+    num_present = len(np.unique(deck.labels[list(labeled)]))
+    if kept < num_present:
+        raise ConfigError(
+            f"validation.size is {size} of {len(labeled)} labels, which leaves {max(kept, 0)} for training; at least "
+            f"one a class ({num_present}) must stay. Lower it, or set validation.source to cross_validation or none."
+        )
+    return labeled[:kept], tuple(sorted(labeled[kept:]))
+
+
+def _positive(size: int) -> int:
+    if size < 1:
+        raise ConfigError(f"validation.size is {size}; it must be 1 or more.")
+    return size
+
+
+def _write_keys(path: Path, keys: Sequence[str]) -> None:
+    for key in keys:
+        if not key.strip() or key.splitlines() != [key]:
+            raise DataError(
+                f"The image key {key!r} cannot stand on a line of {path}; it is empty or holds a line break."
+            )
+    write_text(path, "".join(f"{key}\n" for key in keys))

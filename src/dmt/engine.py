@@ -1,0 +1,150 @@
+"""Devices, precision, processes: the only file that knows Accelerate.
+
+The same code runs on a CPU, on one GPU, and on several processes under `accelerate launch` or `torchrun`.
+Autocast and loss scaling are torch's own: Accelerate fixes its precision once for the whole Python process, while a
+notebook may train one run in bf16 and the next in fp32.
+"""
+
+import platform
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from dmt.errors import ConfigError
+from dmt.types import Batch
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Engine:
+    """Where and in what arithmetic networks run.
+
+    Attributes:
+        device: this process's device.
+        precision: fp32, bf16 or fp16, resolved.
+        rank: number of this process among `world_size`.
+    """
+
+    def __init__(self, precision: str = "auto") -> None:
+        self._accelerator = Accelerator(mixed_precision="no")
+        self.device: torch.device = self._accelerator.device
+        self.rank: int = self._accelerator.process_index
+        self.world_size: int = self._accelerator.num_processes
+        self.precision = resolve_precision(precision, self.device)
+        self._scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes the files."""
+        return bool(self._accelerator.is_main_process)
+
+    def place(self, network: nn.Module) -> nn.Module:
+        """Move a network to the device, in the memory format that convolutions run fastest in."""
+        placed: nn.Module = network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return placed
+
+    def distribute(self, network: nn.Module) -> nn.Module:
+        """Wrap a placed network for training, so that gradients are averaged over processes."""
+        prepared: nn.Module = self._accelerator.prepare_model(network)
+        return prepared
+
+    @contextmanager
+    def autocast(self) -> Iterator[None]:
+        """Run networks in the run's precision."""
+        enabled = self.precision != "fp32"
+        with torch.autocast(self.device.type, dtype=DTYPES[self.precision], enabled=enabled):
+            yield
+
+    def to_device(self, batch: Batch) -> Batch:
+        """A batch on this process's device."""
+        moved = {name: value.to(self.device, non_blocking=True) for name, value in vars(batch).items()}
+        return replace(batch, **moved)
+
+    def update(self, loss: Tensor, optimizers: Sequence[Optimizer]) -> None:
+        """One optimizer step on the gradient of `loss`."""
+        for optimizer in optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        self._accelerator.backward(self._scaler.scale(loss))
+        for optimizer in optimizers:
+            self._scaler.step(optimizer)
+        self._scaler.update()
+
+    def gather(self, values: Sequence[Any]) -> list[Any]:
+        """The concatenation of every process's list, on every process."""
+        return list(gather_object(list(values))) if self.world_size > 1 else list(values)
+
+    def share(self, total: int) -> range:
+        """Which of `total` items this process works on: every world_size-th, from its rank."""
+        return range(self.rank, total, self.world_size)
+
+    def wait(self) -> None:
+        """Wait for all processes."""
+        self._accelerator.wait_for_everyone()
+
+    def scaler_state(self) -> dict[str, Any]:
+        """State of the loss scaling; empty unless fp16."""
+        return self._scaler.state_dict()
+
+    def restore_scaler(self, state: dict[str, Any]) -> None:
+        """Go on with a stored loss scaling; a fresh one where `state` is empty."""
+        self._scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
+        if state:
+            self._scaler.load_state_dict(state)
+
+
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """`auto` as bf16 where the device has it in hardware, else fp32; other names as they are.
+
+    Raises:
+        ConfigError: for fp16 without a GPU.
+    """
+    if precision == "fp16" and device.type != "cuda":
+        raise ConfigError(f"precision: found 'fp16' on {device.type}; it needs a GPU. Allowed here: auto, fp32, bf16.")
+    if precision != "auto":
+        return precision
+    return "bf16" if _has_bf16(device) else "fp32"
+
+
+def _has_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    capabilities = _cpu_capabilities()
+    return device.type == "cpu" and bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def _cpu_capabilities() -> dict[str, Any]:
+    """What torch knows of the CPU; nothing in versions that cannot tell."""
+    get_capabilities = getattr(torch.cpu, "get_capabilities", None)
+    return dict(get_capabilities()) if get_capabilities else {}
+
+
+def peak_memory_mb(device: torch.device) -> int:
+    """The most memory this process has held: the GPU's where there is one, else its resident set."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) // 2**20
+    import resource  # not on Windows
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 2**10
+
+
+def environment(engine: Engine) -> dict[str, Any]:
+    """What a bit-exact repetition depends on beside the config."""
+    gpu = torch.cuda.get_device_name(engine.device) if engine.device.type == "cuda" else None
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+        "cpu": _cpu_capabilities().get("cpu_name", platform.processor()),
+        "cpu_instructions": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "device": gpu or engine.device.type,
+        "processes": engine.world_size,
+        "precision": engine.precision,
+    }

@@ -1,0 +1,32 @@
+"""What can go wrong, by who can mend it.
+
+Every message is one or two sentences: what was found, where (file or dotted key), what is allowed, how to mend it.
+"""
+
+
+class DMTError(Exception):
+    """Something the user can mend; the command line prints it without a traceback and leaves with `exit_status`."""
+
+    exit_status = 2
+
+
+class ConfigError(DMTError, ValueError):
+    """A config value, preset, key or name that cannot be used; may hold several errors, a line each."""
+
+
+class DataError(DMTError, ValueError):
+    """A data file or data set that is missing, broken, or does not hold what the config asks of it."""
+
+
+class CheckpointError(DMTError, ValueError):
+    """A file of weights or of a run folder that does not fit, is broken, or belongs to another run."""
+
+
+class RunFolderError(DMTError):
+    """A run folder that is in use or already holds another run."""
+
+
+class NonFiniteError(DMTError, ArithmeticError):
+    """Training met NaN or infinite values; the last good checkpoint is kept and the run can be resumed."""
+
+    exit_status = 4

@@ -1,0 +1,133 @@
+"""The paper's loss as pure functions: dynamic weights (Eq. 3), losses (Eq. 4-6), gamma ramp, mixup.
+
+Every formula is written once for both tasks: logits are `(N, C, *S)`, everything else `(N, *S)`. All arithmetic on
+probabilities is fp32 whatever the network computes in, so that p ** gamma does not underflow.
+"""
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dmt.types import UNLABELED
+
+MIN_LOG_PROBABILITY = -1e4
+"""Stands in for log 0, so that gamma = 0 gives weight exp(0) = 1 at p = 0 too; exp(gamma * it) is 0 from gamma 0.02."""
+
+
+@torch.no_grad()
+def dynamic_weights(
+    logits: Tensor,
+    pseudo_label: Tensor,
+    pseudo_confidence: Tensor,
+    *,
+    gamma_agree: float,
+    gamma_disagree: float,
+    ignore_index: int = UNLABELED,
+    student_confidence: Tensor | None = None,
+) -> Tensor:
+    """How much each pseudo label counts: less, the more the student disagrees with its teacher (paper, Eq. 3).
+
+    With y_B, c_B the student's class and confidence, and p_B its probability of the pseudo label:
+    p_B ** gamma_agree where they agree, p_B ** gamma_disagree where they disagree and the teacher is at least as
+    confident, 0 where the student disagrees and is more confident (also at gamma 0).
+
+    Args:
+        logits: `(N, C, *S)`, the student's; no gradient flows through the weights.
+        pseudo_label: `(N, *S)` int64, the teacher's class, or `ignore_index`.
+        pseudo_confidence: `(N, *S)`, the teacher's confidence in [0, 1].
+        gamma_agree: the paper's gamma_1, >= 0.
+        gamma_disagree: the paper's gamma_2, >= 0.
+        ignore_index: the label of sites that count nothing.
+        student_confidence: c_B to compare with instead of the exact one, `(N, *S)`; training passes it through the
+            code that stored confidences went through, so that both sides of the comparison are rounded alike.
+
+    Returns:
+        `(N, *S)` float32 weights in [0, 1]; 0 where the label is ignored.
+    """
+    log_probabilities = F.log_softmax(logits.float(), dim=1)
+    valid = pseudo_label != ignore_index
+    label = torch.where(valid, pseudo_label, 0)
+    log_p = log_probabilities.gather(1, label.unsqueeze(1)).squeeze(1).clamp(min=MIN_LOG_PROBABILITY)
+    log_confidence, student_label = log_probabilities.max(dim=1)
+    confidence = log_confidence.exp() if student_confidence is None else student_confidence
+
+    agrees = student_label == label
+    surer = ~agrees & (confidence > pseudo_confidence)
+    gamma = torch.where(agrees, gamma_agree, gamma_disagree)
+    return torch.exp(gamma * log_p) * (valid & ~surer)
+
+
+def site_cross_entropy(logits: Tensor, target: Tensor, *, ignore_index: int = UNLABELED) -> Tensor:
+    """Cross-entropy of every site, fp32; 0 where the target is ignored. `(N, C, *S)`, `(N, *S)` -> `(N, *S)`."""
+    return F.cross_entropy(logits.float(), target, ignore_index=ignore_index, reduction="none")
+
+
+def dynamic_loss(
+    logits: Tensor,
+    target: Tensor,
+    weights: Tensor,
+    *,
+    ignore_index: int = UNLABELED,
+    normalizer: Tensor | None = None,
+) -> Tensor:
+    """Weighted cross-entropy over labeled and pseudo-labeled sites together (paper, Eq. 4-6).
+
+    The sum of weight x cross-entropy, over the number of sites that are not ignored. Sites of weight 0 do count in
+    that number; with no site at all the loss is 0 with a zero gradient.
+
+    Args:
+        logits: `(N, C, *S)`.
+        target: `(N, *S)` int64.
+        weights: `(N, *S)`, 1 where labeled.
+        ignore_index: the target of sites that count nothing.
+        normalizer: the number of sites to divide by when this batch is a part of a larger one (other processes, other
+            micro-batches); counted here when None.
+    """
+    total = (weights * site_cross_entropy(logits, target, ignore_index=ignore_index)).sum()
+    if normalizer is None:
+        normalizer = (target != ignore_index).sum()
+    return total / normalizer.clamp(min=1)
+
+
+def gamma_ramp(gamma_max: float, progress: float) -> float:
+    """The paper's sigmoid-like ramp of gamma: gamma_max * exp(-5 (1 - progress) ** 2), progress in [0, 1].
+
+    The sign in the exponent is minus; the plus that the paper prints would start at 148 times gamma_max (docs/method).
+    """
+    return gamma_max * math.exp(-5.0 * (1.0 - progress) ** 2)
+
+
+def mixup(
+    images: Tensor,
+    weights: Tensor,
+    targets: Tensor,
+    *,
+    alpha: float,
+    generator: np.random.Generator,
+    keep_max: bool = True,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, float]:
+    """Mix every image, and its weight, with another one of the batch (paper, section 5.2.2).
+
+    One lambda ~ Beta(alpha, alpha) and one permutation for the whole batch, labeled and pseudo-labeled alike. The mixed
+    weight is for the mixed cross-entropy: lam * CE(targets_a) + (1 - lam) * CE(targets_b).
+
+    Args:
+        images: `(N, channels, H, W)`.
+        weights: `(N, *S)`.
+        targets: `(N, *S)`.
+        alpha: > 0.
+        generator: where lambda and the permutation come from.
+        keep_max: use max(lam, 1 - lam), so that an image stays mostly itself.
+
+    Returns:
+        Mixed images, mixed weights, targets, targets of the partners, lambda.
+    """
+    lam = float(generator.beta(alpha, alpha))
+    lam = max(lam, 1.0 - lam) if keep_max else lam
+    partner = torch.from_numpy(generator.permutation(len(images))).to(images.device)
+    mixed_images = torch.lerp(images[partner], images, lam)
+    mixed_weights = torch.lerp(weights[partner], weights, lam)
+    return mixed_images, mixed_weights, targets, targets[partner], lam

@@ -1,0 +1,37 @@
+"""The methods, by name. Adding one is a file, a line here, a test and a preset."""
+
+from dmt.config import Config
+from dmt.config_files import did_you_mean
+from dmt.errors import ConfigError
+from dmt.methods.base import Method
+from dmt.methods.curriculum_labeling import CurriculumLabeling
+from dmt.methods.dmt import DMT
+from dmt.methods.dmt_flip import DMTFlip
+from dmt.methods.dmt_naive import DMTNaive
+from dmt.methods.online_self_training import OnlineSelfTraining
+from dmt.methods.oracle import Oracle
+from dmt.methods.self_training import SelfTraining
+from dmt.methods.supervised import Supervised
+
+METHODS: dict[str, type[Method]] = {
+    "supervised": Supervised,
+    "oracle": Oracle,
+    "curriculum_labeling": CurriculumLabeling,
+    "dmt": DMT,
+    "dmt_naive": DMTNaive,
+    "dmt_flip": DMTFlip,
+    "self_training": SelfTraining,
+    "online_self_training": OnlineSelfTraining,
+}
+
+
+def build_method(config: Config) -> Method:
+    """The method that a config names.
+
+    Raises:
+        ConfigError: for an unknown name, with all known ones.
+    """
+    if config.method not in METHODS:
+        known = ", ".join(METHODS)
+        raise ConfigError(f"method: found {config.method!r}.{did_you_mean(config.method, METHODS)} Allowed: {known}.")
+    return METHODS[config.method](config)

@@ -1,0 +1,53 @@
+"""Online self-training: pseudo labels made anew in every step, by the network in training."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import nn
+
+from dmt.losses import dynamic_loss
+from dmt.methods.base import Method, supervised_stage
+from dmt.types import Batch, Stage, StepOutput
+
+
+class OnlineSelfTraining(Method):
+    """The network's own answers above a threshold, from the same forward pass (paper, sections 2.1 and 5.4).
+
+    One phase after round 0, without mixup: it would need the labels before the images are mixed.
+    """
+
+    summary = "pseudo labels from the same forward pass, kept above confidence 0.9"
+    source = "paper, section 5.4 and Table 9 (Online ST)"
+    unused = (
+        "scheme",
+        "start",
+        "networks.b",
+        "rounds",
+        "loss.gamma_agree",
+        "loss.gamma_disagree",
+        "loss.ramp",
+        "loss.naive_exponent",
+        "loss.flip_exponent",
+        "loss.weight_batchnorm",
+    )
+
+    def plan(self) -> tuple[Stage, ...]:
+        """Round 0, then one phase of fine-tuning."""
+        return (supervised_stage(), Stage(round=1, trains=("a",), start="finetune", unlabeled=True))
+
+    def training_step(
+        self, networks: Mapping[str, nn.Module], batch: Batch, progress: float, generator: np.random.Generator
+    ) -> StepOutput:
+        """Mean cross-entropy over labels and confident predictions; the ignored ones do not count in the mean."""
+        (network,) = networks.values()
+        ignore_index = self.config.data.ignore_index
+        logits = network(batch.images)
+        confidence, own = logits.detach().float().softmax(dim=1).max(dim=1)
+        confident = confidence > self.config.loss.confidence_threshold
+        labeled = batch.is_labeled.reshape(-1, *[1] * (batch.targets.dim() - 1))
+        target = torch.where(labeled, batch.targets, torch.where(confident, own, ignore_index))
+        loss = dynamic_loss(logits, target, torch.ones_like(confidence), ignore_index=ignore_index)
+        return StepOutput(
+            loss=loss, logs={"share_confident": (confident & ~labeled).sum() / (~labeled).sum().clamp(min=1)}
+        )

@@ -1,0 +1,148 @@
+"""A backbone and its preprocessing in one module, so that weights and normalization never travel apart."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from dmt.errors import ConfigError
+
+ChannelOrder = Literal["rgb", "bgr"]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What a backbone expects of its input; the number of means is the number of channels it takes.
+
+    Attributes:
+        mean: per channel, in the backbone's own channel order, after scaling.
+        std: likewise.
+        channel_order: `bgr` for weights that come from Caffe.
+        scale: what images in [0, 1] are multiplied by before normalization: 1, or 255 for Caffe's weights.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    channel_order: ChannelOrder = "rgb"
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Accept lists, which is what JSON metadata holds.
+
+        Raises:
+            ConfigError: the values contradict each other.
+        """
+        object.__setattr__(self, "mean", tuple(map(float, self.mean)))
+        object.__setattr__(self, "std", tuple(map(float, self.std)))
+        if not self.mean or len(self.mean) != len(self.std):
+            raise ConfigError(
+                f"Preprocessing needs one mean and one std per channel; found {self.mean} and {self.std}."
+            )
+        if min(*self.std, self.scale) <= 0:
+            raise ConfigError(f"Preprocessing needs std and scale above 0; found {self.std} and {self.scale}.")
+        if self.channel_order not in ("rgb", "bgr"):
+            raise ConfigError(f"channel_order is {self.channel_order!r}; allowed are 'rgb' and 'bgr'.")
+        if self.channel_order == "bgr" and self.channels != 3:
+            raise ConfigError(f"channel_order 'bgr' needs 3 channels; the means are for {self.channels}.")
+
+    @property
+    def channels(self) -> int:
+        """How many channels the backbone takes."""
+        return len(self.mean)
+
+
+class Network(nn.Module):
+    """A backbone that takes plain images: `(N, channels, H, W)`, float in [0, 1] -> logits `(N, C)`.
+
+    One gray channel is repeated where the backbone takes three.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, backbone: nn.Module, preprocessing: Preprocessing, *, num_classes: int, name: str) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.preprocessing = preprocessing
+        self.num_classes = num_classes
+        self.name = name
+        # Buffers, to follow the network to its device; kept out of the state dict, as they travel in the metadata.
+        self.register_buffer("mean", _per_channel(preprocessing.mean), persistent=False)
+        self.register_buffer("std", _per_channel(preprocessing.std), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits `(N, C)` of images in [0, 1].
+
+        Raises:
+            ConfigError: the images have a number of channels that the backbone cannot take.
+        """
+        logits: Tensor = self.backbone(self.preprocess(images))
+        return logits
+
+    def preprocess(self, images: Tensor) -> Tensor:
+        """What the backbone sees of images in [0, 1], both `(N, channels, H, W)`.
+
+        Raises:
+            ConfigError: the images have a number of channels that the backbone cannot take.
+        """
+        images = self._adapt_channels(images)
+        if self.preprocessing.channel_order == "bgr":
+            images = images.flip(1)
+        if self.preprocessing.scale != 1:
+            images = images * self.preprocessing.scale
+        return (images - self.mean) / self.std
+
+    def _adapt_channels(self, images: Tensor) -> Tensor:
+        found, wanted = images.shape[1], self.preprocessing.channels
+        if found == wanted:
+            return images
+        if (found, wanted) == (1, 3):
+            return images.expand(-1, 3, -1, -1)
+        raise ConfigError(
+            f"Network {self.name!r} takes images of {wanted} channels, found {found}; "
+            "only a single gray channel can be turned into three."
+        )
+
+
+def check_output(network: Network, images: Tensor) -> None:
+    """Try a tiny batch `(N, channels, H, W)` before any training, and leave the network as it was.
+
+    Raises:
+        ConfigError: the network cannot take such images, or its output is not `(N, C)`.
+    """
+    found = _output_shape(network, images)
+    expected = (len(images), network.num_classes)
+    if found != expected:
+        raise ConfigError(
+            f"Network {network.name!r} gives an output of shape {found} for images of shape {tuple(images.shape)}; "
+            f"expected {expected}: images x classes."
+        )
+
+
+@torch.no_grad()
+def _output_shape(network: Network, images: Tensor) -> tuple[int, ...] | str:
+    was_training = network.training
+    network.eval()
+    try:
+        output = network(images)
+    except ConfigError:
+        raise
+    except (RuntimeError, ValueError, AssertionError) as error:  # how libraries say that an image size does not fit
+        size = "x".join(str(side) for side in images.shape[-2:])
+        raise ConfigError(
+            f"Network {network.name!r} cannot take images of {size} pixels ({first_line(error)}); "
+            "choose another network or data.image_size."
+        ) from error
+    finally:
+        network.train(was_training)
+    return tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, for quoting inside a message of one sentence."""
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def _per_channel(values: tuple[float, ...]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1)

@@ -1,0 +1,181 @@
+"""Weight files: safetensors only, strict unless told otherwise, readable by the backbone's own library."""
+
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from dmt.errors import CheckpointError
+from dmt.files import write_atomic
+from dmt.models.network import Network, first_line
+
+SUFFIX = ".safetensors"
+_KEYS_SHOWN = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadReport:
+    """What became of each weight: names in the network's order, `skipped` in the file's.
+
+    Attributes:
+        loaded: taken from the file.
+        missing: not in the file, or there for another number of classes: kept as they were.
+        skipped: in the file, but of no use here.
+    """
+
+    loaded: tuple[str, ...]
+    missing: tuple[str, ...]
+    skipped: tuple[str, ...]
+
+
+def state_of(network: Network) -> dict[str, Tensor]:
+    """The weights and buffers of a network under the backbone library's own names (no copy)."""
+    return dict(network.backbone.state_dict())
+
+
+def load_weights(
+    network: Network, source: str | os.PathLike[str], *, allow_missing: bool, key: str = "networks.a"
+) -> LoadReport:
+    """Fill a network from a `.safetensors` file.
+
+    With `allow_missing`, weights that the file lacks, or has for another number of classes, keep their values.
+
+    Args:
+        network: changed in place; unchanged after an error.
+        source: the file.
+        allow_missing: accept a file that fits in part.
+        key: the config key of this network, to name in an error.
+
+    Raises:
+        CheckpointError: the file is missing, broken or of another kind, or does not fit the network.
+    """
+    path = Path(source)
+    return set_state(network, _read(path, key), origin=str(path), allow_missing=allow_missing, key=key)
+
+
+def set_state(
+    network: Network,
+    state: Mapping[str, Tensor],
+    *,
+    origin: str,
+    allow_missing: bool = False,
+    key: str = "networks.a",
+) -> LoadReport:
+    """Fill a network from tensors in memory; see `load_weights`. `origin` says in an error where they come from.
+
+    Raises:
+        CheckpointError: the tensors do not fit the network.
+    """
+    own = state_of(network)
+    fits = [name for name, tensor in own.items() if name in state and state[name].shape == tensor.shape]
+    misfits = [name for name in own if name in state and name not in fits]
+    other_classes = [n for n in misfits if _differs_in_classes_only(state[n], own[n], network.num_classes)]
+    absent = [name for name in own if name not in state]
+    surplus = [name for name in state if name not in own]
+    problems = _shape_problems([n for n in misfits if n not in other_classes], state, own)
+    if not allow_missing:
+        problems += _partial_fit_problems(_shape_problems(other_classes, state, own), absent, surplus, key)
+    elif not fits:
+        problems.append(f"nothing in it fits: its keys are {_shorten(list(state))}; the network's are {_shorten(own)}")
+    if problems:
+        raise CheckpointError(f"{origin} does not fit network {network.name!r}: {'; '.join(problems)}.")
+    _copy(state, own, fits)
+    return LoadReport(
+        loaded=tuple(fits),
+        missing=tuple(name for name in own if name not in fits),
+        skipped=tuple(name for name in state if name not in fits),
+    )
+
+
+def save_weights(
+    weights: Network | Mapping[str, Tensor], path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write a network's weights, or tensors by name, with text metadata, atomically."""
+    state = state_of(weights) if isinstance(weights, Network) else weights
+    # Bytes first: a full disk is then an OSError, which the command line knows, and not the library's own error.
+    content = save(independent(state), metadata=dict(metadata or {}))
+    write_atomic(Path(path), lambda temporary: temporary.write_bytes(content))
+
+
+def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
+    """The text metadata of a `.safetensors` file.
+
+    Raises:
+        CheckpointError: the file is missing or broken.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise _unreadable(Path(path), error) from error
+
+
+def independent(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same values on the CPU, contiguous, no two sharing memory, as safetensors wants them."""
+    result: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in state.items():
+        value = tensor.detach().cpu().contiguous()
+        if value.untyped_storage().data_ptr() in seen:
+            value = value.clone()
+        seen.add(value.untyped_storage().data_ptr())
+        result[name] = value
+    return result
+
+
+def _read(path: Path, key: str) -> dict[str, Tensor]:
+    if path.suffix != SUFFIX:
+        raise CheckpointError(
+            f"{key}.weights is {str(path)!r}; it may be null, 'pretrained' or a {SUFFIX} file. "
+            "Other formats can run code when opened: convert the file with safetensors.torch.save_file first."
+        )
+    if not path.is_file():
+        raise CheckpointError(f"{key}.weights: there is no file {path}.")
+    try:
+        return dict(load_file(path))
+    except (SafetensorError, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"{path} cannot be read as {SUFFIX} ({first_line(error)}); it may be cut short: make or fetch it again."
+    )
+
+
+def _differs_in_classes_only(stored: Tensor, own: Tensor, num_classes: int) -> bool:
+    """Whether two shapes agree but for the first dimension, which counts the classes in every classifier."""
+    return stored.dim() == own.dim() > 0 and stored.shape[1:] == own.shape[1:] and len(own) == num_classes
+
+
+def _shape_problems(misfits: list[str], state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
+    if not misfits:
+        return []
+    shapes = [f"{name} {tuple(state[name].shape)} instead of {tuple(own[name].shape)}" for name in misfits]
+    return [f"wrong shapes ({_shorten(shapes)})"]
+
+
+def _partial_fit_problems(problems: list[str], absent: list[str], surplus: list[str], key: str) -> list[str]:
+    if absent:
+        problems.append(f"it lacks {_shorten(absent)}")
+    if surplus:
+        problems.append(f"it holds {_shorten(surplus)}, unknown to the network")
+    if problems:
+        problems[-1] += f". If a partial fit is meant, set {key}.allow_missing=true"
+    return problems
+
+
+def _shorten(names: Collection[str]) -> str:
+    shown = ", ".join(list(names)[:_KEYS_SHOWN])
+    return f"{shown}, ... ({len(names)} in all)" if len(names) > _KEYS_SHOWN else shown
+
+
+@torch.no_grad()
+def _copy(state: Mapping[str, Tensor], own: Mapping[str, Tensor], names: Collection[str]) -> None:
+    for name in names:
+        own[name].copy_(state[name])

@@ -1,0 +1,119 @@
+"""The story of a run: split, plan, and for each stage label, train, evaluate; then choose and report."""
+
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from torch.utils.data import Dataset
+
+from dmt.assemble import build_arms, load_data, network_builder, resolve_validation
+from dmt.choose import choose
+from dmt.config import Config
+from dmt.config_files import load_config
+from dmt.data.augment import build_augment
+from dmt.engine import Engine, environment, peak_memory_mb
+from dmt.evaluate import Scores, pool
+from dmt.methods import build_method
+from dmt.progress import Silent
+from dmt.result import build_result
+from dmt.run_folder import RunFolder, default_run_folder, open_run_folder
+from dmt.stages import Arm, Setting, StageRecord, plan_as_json, run_stage
+from dmt.types import Observer, Stage
+
+
+def run(
+    config: Config | Mapping[str, Any] | str | Path,
+    datasets: Mapping[str, Dataset[Any]] | None = None,
+    models: Mapping[str, nn.Module | Callable[[], nn.Module]] | None = None,
+    *,
+    run_dir: str | Path | None = None,
+    observer: Observer | None = None,
+) -> dict[str, Any]:
+    """Train by a config and return the result that is also in the run folder's result.json.
+
+    The same call on the same folder goes on where it stopped, and returns at once when it was finished.
+
+    Args:
+        config: a `Config`, a dict, a preset's name or a YAML file.
+        datasets: own map-style torch data sets by part: `train` and `test`, or `labeled`, `unlabeled` and `test`, each
+            with an optional `validation`; items are (image, label), or images alone in `unlabeled`.
+        models: own networks `a` (and `b`), from images in [0, 1] to logits `(N, C)`: a function that makes a fresh one,
+            or a module whose weights every stage that starts from scratch begins with.
+        run_dir: the run folder; by default named after method, seed and config under `runs/`.
+        observer: told of the progress.
+
+    Raises:
+        DMTError: for everything that the user can mend.
+    """
+    config = load_config(config)
+    method = build_method(config)
+    data = load_data(config, datasets)
+    config = resolve_validation(config, data, plan=method.plan())
+    observer = observer or Silent()
+    path = Path(run_dir) if run_dir else default_run_folder(config)
+    with open_run_folder(path, config, precision=Engine(config.precision).precision) as folder:
+        if folder.result is not None:
+            observer.message(f"This run is finished; its folder is {folder.path}.")
+            return folder.result
+        began = time.monotonic()
+        config = folder.config
+        engine = Engine(config.precision)
+        plan = method.plan()
+        setting = Setting(
+            config=config,
+            method=method,
+            engine=engine,
+            build_network=network_builder(config, data, models),
+            augment=build_augment(config.augment, config.data.name),
+            observer=observer,
+            log=folder.log,
+        )
+        main, folds = build_arms(config, data, folder.path, needs_all_labels=method.needs_all_labels)
+        _describe(folder, engine, plan)
+        observer.run_started(plan, str(folder.path))
+
+        records = [run_stage(setting, main, stage) for stage in plan]
+        validation = _validation_scores(setting, plan, records, folds)
+        choice = choose(plan, validation)
+
+        result = build_result(
+            config,
+            records,
+            validation,
+            choice,
+            main.parts,
+            class_names=data.class_names,
+            seconds=time.monotonic() - began,
+            peak_memory_mb=peak_memory_mb(engine.device),
+        )
+        if engine.is_main:
+            folder.write_json("result.json", result)
+        return result
+
+
+def _describe(folder: RunFolder, engine: Engine, plan: Sequence[Stage]) -> None:
+    """Write what the run stands on, or warn where a resumed run stands on something else now."""
+    current, stored = environment(engine), folder.environment
+    if stored is not None and stored != current:
+        changed = ", ".join(
+            f"{key} {stored.get(key)} -> {value}" for key, value in current.items() if stored.get(key) != value
+        )
+        warnings.warn(
+            f"Resumed in another environment ({changed}): the result may differ in the last bits.", stacklevel=3
+        )
+    if engine.is_main and stored is None:
+        folder.write_json("environment.json", current)
+        folder.write_json("plan.json", plan_as_json(tuple(plan)))
+
+
+def _validation_scores(
+    setting: Setting, plan: Sequence[Stage], records: Sequence[StageRecord], folds: Sequence[Arm]
+) -> dict[Stage, Scores]:
+    """Each stage's scores on labels that choices may look at: the validation part, or all folds' held-out labels."""
+    if not folds:
+        return {record.stage: record.scores["validation"] for record in records if "validation" in record.scores}
+    held_out = [[run_stage(setting, fold, stage).scores["validation"] for stage in plan] for fold in folds]
+    return {stage: pool(scores) for stage, scores in zip(plan, zip(*held_out, strict=True), strict=True)}

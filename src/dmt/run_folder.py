@@ -1,0 +1,133 @@
+"""The run folder: one run's files, one process at a time, the same config from start to end."""
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dmt.config import Config
+from dmt.config_files import config_hash, dump_config, load_config
+from dmt.errors import ConfigError, RunFolderError
+from dmt.files import read_json, write_json, write_text
+
+
+class RunFolder:
+    """Paths and small files of a run.
+
+    Attributes:
+        path: the folder.
+        config: the resolved config, precision included.
+    """
+
+    def __init__(self, path: Path, config: Config) -> None:
+        self.path = path
+        self.config = config
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """The result of a finished run, else None."""
+        path = self.path / "result.json"
+        return read_json(path) if path.is_file() else None
+
+    @property
+    def environment(self) -> dict[str, Any] | None:
+        """What the run was started on, or None where it is new."""
+        path = self.path / "environment.json"
+        return read_json(path) if path.is_file() else None
+
+    def log(self, record: dict[str, Any]) -> None:
+        """Append a line to metrics.jsonl."""
+        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write one of the folder's JSON files."""
+        write_json(self.path / name, value)
+
+
+def default_run_folder(config: Config, name: str = "run") -> Path:
+    """`runs/NAME/METHOD-seedN-HASH`: the same command finds its own run again, and no other."""
+    return Path("runs") / name / f"{config.method}-seed{config.seed}-{config_hash(config)[:6]}"
+
+
+@contextmanager
+def open_run_folder(path: Path, config: Config, *, precision: str) -> Iterator[RunFolder]:
+    """Take a folder for a run: an empty or new one, or one that holds this very run.
+
+    Args:
+        path: made where it does not exist.
+        config: what the run is to be.
+        precision: what `precision: auto` means on this machine; stored, and kept when the run goes on elsewhere.
+
+    Raises:
+        RunFolderError: when another process works in it, it holds another run or other files, or cannot be written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if not (path / "config.yaml").exists() and any(entry.name != "lock" for entry in path.iterdir()):
+            raise RunFolderError(f"{path} holds files that are not a run's. Name a new or empty folder with --run-dir.")
+        with _locked(path / "lock"):
+            yield RunFolder(path, _settle_config(path, config, precision))
+    except (NotADirectoryError, FileExistsError) as error:
+        raise RunFolderError(f"{path} is not a folder. Name another one with --run-dir.") from error
+    except PermissionError as error:
+        raise RunFolderError(f"{path} cannot be written ({error}). Name another folder with --run-dir.") from error
+
+
+def _settle_config(path: Path, config: Config, precision: str) -> Config:
+    """The stored config where it is this run's; else this run's is stored."""
+    stored_path = path / "config.yaml"
+    if not stored_path.is_file():
+        config = config.model_copy(update={"precision": precision})
+        write_text(stored_path, dump_config(config))
+        return config
+    try:
+        stored = load_config(stored_path)
+    except ConfigError as error:
+        raise RunFolderError(f"{stored_path} is broken or from another version of dmt. {error}") from error
+    if config.precision == "auto":
+        config = config.model_copy(update={"precision": stored.precision})
+    differing = list(_differences(stored.model_dump(), config.model_dump()))
+    if differing:
+        shown = "; ".join(f"{key} is {old!r} there and {new!r} here" for key, old, new in differing[:3])
+        more = f" and {len(differing) - 3} more differ" if len(differing) > 3 else ""
+        raise RunFolderError(f"{path} holds another run: {shown}{more}. Name another folder with --run-dir.")
+    return stored
+
+
+def _differences(stored: dict[str, Any], given: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Keys whose values differ; where and how often checkpoints are written, and by whom, changes no result."""
+    for key, old in stored.items():
+        new, dotted = given.get(key), f"{prefix}{key}"
+        if dotted in {"checkpoint", "workers"}:
+            continue
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _differences(old, new, f"{dotted}.")
+        elif old != new:
+            yield dotted, old, new
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the folder; the system lets go of it when the process ends, however it ends."""
+    with path.open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            owner = file.read().strip() or "another process"
+            raise RunFolderError(f"{path.parent} is in use by {owner}. Wait for it, or name another folder.") from error
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        try:
+            yield
+        finally:
+            file.truncate(0)
+            with contextlib.suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_UN)

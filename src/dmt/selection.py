@@ -1,0 +1,77 @@
+"""Which pseudo labels are kept: the confidence code they are ranked on, and the exact top fraction.
+
+Confidences near 1 are where ranking matters and where softmax saturates, so what is ranked, stored and compared is a
+16-bit code of 1 - c (docs/method, contracts section 5).
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+MAX_CODE = 65535
+CODES_PER_HALVING = 1024
+"""One unit of the code is 1/1024 of a halving of 1 - c; the largest code stands for 1 - c = 2 ** -64."""
+
+
+@torch.no_grad()
+def confidence_code(logits: Tensor) -> Tensor:
+    """Code of the largest softmax probability: clamp(round(1024 * -log2(1 - c)), 0, 65535).
+
+    log(1 - c) = logsumexp(all logits but the largest) - logsumexp(all logits), in fp32, never through 1 - c itself.
+
+    Args:
+        logits: `(N, C, *S)`, C >= 2.
+
+    Returns:
+        `(N, *S)` int32; 0 where the logits are not finite.
+    """
+    logits = logits.float()
+    top = logits.argmax(dim=1, keepdim=True)
+    others = logits.scatter(1, top, -math.inf)
+    log_rest = torch.logsumexp(others, dim=1) - torch.logsumexp(logits, dim=1)
+    code = (log_rest * (-CODES_PER_HALVING / math.log(2))).round().clamp(0, MAX_CODE)
+    return torch.where(code.isfinite(), code, 0).to(torch.int32)
+
+
+def decode_confidence(code: Tensor) -> Tensor:
+    """The confidence c that a code stands for, float64: 1 - 2 ** (-code / 1024)."""
+    return -torch.expm1(code.double() * (-math.log(2) / CODES_PER_HALVING))
+
+
+def overall_quota(num_sites: int, top_fraction: float) -> int:
+    """How many of `num_sites` the overall selection keeps: floor(alpha n + 0.5), at least 1 when there is any."""
+    return min(num_sites, max(1, math.floor(top_fraction * num_sites + 0.5)))
+
+
+def class_quota(num_sites: int, top_fraction: float) -> int:
+    """How many of a class's `num_sites` the per-class selection keeps: ceil(alpha n - 1e-9)."""
+    return min(num_sites, math.ceil(top_fraction * num_sites - 1e-9))
+
+
+def select_top(confidence: Tensor, prediction: Tensor, top_fraction: float, *, per_class: bool) -> Tensor:
+    """Keep the most confident sites, with exact counts (paper, Algorithm 1 line 5 and Algorithm 2 lines 12, 14).
+
+    Args:
+        confidence: `(n,)`, anything that ranks: confidences or their codes. NaN is never selected.
+        prediction: `(n,)` predicted classes; a negative one is never selected.
+        top_fraction: the paper's alpha, in (0, 1].
+        per_class: rank within each predicted class instead of over all sites.
+
+    Returns:
+        `(n,)` bool mask. Ties go to the lower index. A class that is never predicted keeps nothing.
+
+    Raises:
+        ValueError: when `top_fraction` is outside (0, 1].
+    """
+    if not 0.0 < top_fraction <= 1.0:
+        raise ValueError(f"top_fraction is {top_fraction}; it must be above 0 and at most 1.")
+    selectable = ~confidence.isnan() & (prediction >= 0)
+    mask = torch.zeros_like(selectable)
+    groups = sorted(set(prediction[selectable].tolist())) if per_class else [None]
+    for group in groups:
+        candidates = (selectable if group is None else selectable & (prediction == group)).nonzero().squeeze(1)
+        quota = (class_quota if per_class else overall_quota)(len(candidates), top_fraction)
+        order = torch.sort(confidence[candidates], descending=True, stable=True).indices
+        mask[candidates[order[:quota]]] = True
+    return mask

@@ -1,0 +1,129 @@
+"""The inner loop: one stage's optimizer steps, the same for every method and task."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dmt.checkpoint import CheckpointClock, Trainee, load_checkpoint, save_checkpoint
+from dmt.config import CheckpointConfig
+from dmt.data.loaders import StepBatches, load_steps
+from dmt.engine import Engine
+from dmt.errors import NonFiniteError
+from dmt.randomness import generator, seeded_torch
+from dmt.schedules import Schedule
+from dmt.types import Batch, Observer, StepOutput
+
+WINDOW = 20
+"""Steps between looks at the loss: a look waits for the GPU, a step does not."""
+
+StepFunction = Callable[[Mapping[str, nn.Module], Batch, float, np.random.Generator], StepOutput]
+Augment = Callable[[Tensor, np.random.Generator], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """One stage, ready to train.
+
+    Attributes:
+        title: the stage in words.
+        stream: names the stage's random streams.
+        trainees: the networks to train, by label, in the order of the plan.
+        batches: the data of every step.
+        steps: how many optimizer steps.
+        lr: base learning rate.
+        schedule: factor of it over the stage.
+        step_function: the method's.
+        augment: uint8 images -> float images in [0, 1].
+        checkpoint: where the running state is kept.
+        checkpoint_config: how often.
+        config_hash: ties the checkpoint to its run.
+        seed: the run's.
+        workers: processes that load batches.
+    """
+
+    title: str
+    stream: str
+    trainees: Mapping[str, Trainee]
+    batches: StepBatches
+    steps: int
+    lr: float
+    schedule: Schedule
+    step_function: StepFunction
+    augment: Augment
+    checkpoint: Path
+    checkpoint_config: CheckpointConfig
+    config_hash: str
+    seed: int
+    workers: int
+
+
+def train(training: Training, *, engine: Engine, observer: Observer, log: Callable[[dict[str, object]], None]) -> None:
+    """Train a stage to its end, from its last checkpoint where there is one.
+
+    Raises:
+        NonFiniteError: at the first loss that is NaN or infinite; the last checkpoint is from before it.
+    """
+    start = load_checkpoint(training.checkpoint, training.trainees, engine=engine, config_hash=training.config_hash)
+    networks = {label: engine.distribute(one.network.train()) for label, one in training.trainees.items()}
+    clock = CheckpointClock(training.checkpoint_config)
+    window: list[StepOutput] = []
+    observer.task_started(training.title, training.steps, start)
+    steps = range(start, training.steps)
+    for step, batch in zip(steps, load_steps(training.batches, steps, workers=training.workers), strict=True):
+        window.append(_train_step(training, networks, batch, step, engine))
+        done = step + 1
+        if len(window) == WINDOW or done == training.steps:
+            logs = _close_window(window, training, done)
+            log({"stage": training.stream, "step": done, **logs})
+            observer.task_advanced(done, f"loss {logs['loss']:.3f}")
+            if engine.is_main and clock.is_due(len(window)) and done < training.steps:
+                save_checkpoint(
+                    training.checkpoint, training.trainees, done, engine=engine, config_hash=training.config_hash
+                )
+            window = []
+    observer.task_finished()
+
+
+def _train_step(
+    training: Training, networks: Mapping[str, nn.Module], batch: Batch, step: int, engine: Engine
+) -> StepOutput:
+    """One optimizer step; the order of its random streams is fixed by their names, not by the order of use."""
+    progress = step / training.steps
+    for trainee in training.trainees.values():
+        for group in trainee.optimizer.param_groups:
+            group["lr"] = training.lr * training.schedule(progress)
+    batch = engine.to_device(batch)
+    images = training.augment(batch.images, generator(training.seed, f"{training.stream}/augment", step))
+    batch = replace(batch, images=images.contiguous(memory_format=torch.channels_last))
+    stream = generator(training.seed, f"{training.stream}/step", step)
+    with seeded_torch(stream), engine.autocast():
+        output = training.step_function(networks, batch, progress, stream)
+    engine.update(output.loss, [one.optimizer for one in training.trainees.values()])
+    for trainee in training.trainees.values():
+        if trainee.ema is not None:
+            trainee.ema.update()
+    return StepOutput(loss=output.loss.detach(), logs=output.logs)
+
+
+def _close_window(window: list[StepOutput], training: Training, done: int) -> dict[str, float]:
+    """Mean loss and logs of the last steps.
+
+    Raises:
+        NonFiniteError: naming the first step whose loss is not finite.
+    """
+    losses = torch.stack([output.loss for output in window]).tolist()
+    for offset, loss in enumerate(losses):
+        if not math.isfinite(loss):
+            step = done - len(losses) + offset
+            raise NonFiniteError(
+                f"The loss is {loss} in step {step} of {training.steps}, {training.title}. Lower optimizer.lr, or use "
+                "precision=fp32, in a new run folder; the last good checkpoint of this one is kept."
+            )
+    names = window[0].logs
+    means = {name: float(np.mean([float(output.logs[name]) for output in window])) for name in names}
+    return {"loss": float(np.mean(losses)), **means}

@@ -1,0 +1,132 @@
+"""The words that every layer shares.
+
+Shape legend, used in all docstrings: N sites or images in a batch, C classes, `*S` the site grid of an image: `()` in
+classification (a site is an image), `(H, W)` in segmentation (a site is a pixel). Logits are `(N, C, *S)`; labels,
+confidences and weights are `(N, *S)`; images are `(N, channels, H, W)`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, TypeAlias
+
+from torch import Tensor
+
+UNLABELED = -1
+"""The class index that stands for "no label" in label files, and the ignore index of classification."""
+
+IGNORE_INDEX = 255
+"""The class index that stands for "ignored" in masks."""
+
+Start: TypeAlias = Literal["scratch", "finetune"]
+Selection: TypeAlias = Literal["overall", "per_class"]
+LabeledSubset: TypeAlias = Literal["all", "dms_a", "dms_b"]
+SiteRule: TypeAlias = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""(logits, pseudo_label, confidence) -> (target, weight): all that offline methods differ in inside a step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PseudoSpec:
+    """Whose pseudo labels a stage trains on, and how many of them.
+
+    `top_fraction` is the paper's alpha in (0, 1]; the teacher is network `teacher` as it was after `teacher_round`.
+    """
+
+    teacher: str
+    teacher_round: int
+    top_fraction: float
+    selection: Selection
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One training run of the plan: which networks it trains, from what start, on which labels.
+
+    Attributes:
+        round: 0 is the supervised warm start; the paper's iterations are 1, 2, ...
+        trains: the networks this stage trains; their labels name the folders.
+        start: `scratch` (fresh initial weights, which may be pretrained) or `finetune` (own weights of the last round).
+        pseudo: the pseudo labels to train on, or None.
+        unlabeled: whether batches carry unlabeled images without any label (online methods).
+        labeled_subset: all labels, or one of the two difference-maximised halves (paper, section 4.1.2).
+    """
+
+    round: int
+    trains: tuple[str, ...]
+    start: Start
+    pseudo: PseudoSpec | None = None
+    unlabeled: bool = False
+    labeled_subset: LabeledSubset = "all"
+
+    @property
+    def network(self) -> str:
+        """The label of the first (in offline methods: the only) network that this stage trains."""
+        return self.trains[0]
+
+    @property
+    def is_supervised(self) -> bool:
+        """Whether the stage sees labeled images only, and so runs on the supervised budget."""
+        return self.pseudo is None and not self.unlabeled
+
+    @property
+    def folder(self) -> str:
+        """Where the stage keeps its files, relative to the run folder."""
+        if self.round == 0 and self.network == "a" and self.labeled_subset == "all":
+            return "supervised"
+        return f"rounds/{self.round}/{self.network}"
+
+    @property
+    def title(self) -> str:
+        """The stage in a reader's words."""
+        return "supervised" if self.folder == "supervised" else f"round {self.round}, network {self.network}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """One step's data on the training device.
+
+    Attributes:
+        images: `(N, channels, H, W)`, float in [0, 1]; a network normalises by itself.
+        targets: `(N, *S)` int64; a true label, a pseudo label, or the ignore index.
+        confidence: `(N, *S)` float; the teacher's c_A, 1 where labeled.
+        is_labeled: `(N,)` bool; position in the batch carries no meaning.
+    """
+
+    images: Tensor
+    targets: Tensor
+    confidence: Tensor
+    is_labeled: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """A teacher's answer for a batch: hard labels and confidence codes, both `(N, *S)`; label -1 where not finite."""
+
+    label: Tensor
+    code: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepOutput:
+    """What a training step returns: the scalar loss to minimise, and scalars (still on the device) worth logging."""
+
+    loss: Tensor
+    logs: Mapping[str, Tensor | float] = field(default_factory=dict)
+
+
+class Observer(Protocol):
+    """What a run tells the outside while it works; the command line's live view is one."""
+
+    def run_started(self, plan: tuple[Stage, ...], folder: str) -> None:
+        """The plan is settled and `folder` is ours."""
+
+    def task_started(self, title: str, total: int, done: int = 0) -> None:
+        """A piece of work (training, labeling, evaluation) of `total` units begins, of which `done` are done."""
+
+    def task_advanced(self, done: int, note: str = "") -> None:
+        """`done` units of the current piece are done."""
+
+    def task_finished(self, note: str = "") -> None:
+        """The current piece is done; `note` is its outcome in a few words."""
+
+    def message(self, text: str) -> None:
+        """A sentence for the user."""

@@ -1,0 +1,270 @@
+import itertools
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dmt.data.images import ArrayImages
+from dmt.data.splits import Split, draw_split, folds, read_keys, read_split, split_from_list, write_split
+from dmt.errors import ConfigError, DataError
+
+NAMES = tuple("abcdefghij")
+LABELS = np.random.default_rng(0).permutation(np.repeat(np.arange(10), [30, 40, 35, 33, 50, 30, 31, 32, 40, 29]))
+
+
+def stream(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def draw(num_labeled: int, *, labels: np.ndarray = LABELS, seed: int = 0, **changes) -> Split:
+    settings = {"num_unlabeled": None, "validation_source": "none", "validation_size": None} | changes
+    return draw_split(
+        labels, num_classes=10, num_labeled=num_labeled, generator=stream(seed), class_names=NAMES, **settings
+    )
+
+
+def image_set(labels: np.ndarray = LABELS, prefix: str = "train") -> ArrayImages:
+    return ArrayImages(torch.zeros(len(labels), 1, 2, 2, dtype=torch.uint8), torch.from_numpy(labels), prefix)
+
+
+def counts(indices: tuple[int, ...]) -> np.ndarray:
+    return np.bincount(LABELS[list(indices)], minlength=10)
+
+
+def check_partition(split: Split, *, whole: bool = True) -> None:
+    everything = [*split.labeled, *split.unlabeled, *split.validation]
+    assert len(set(everything)) == len(everything)
+    assert not whole or len(everything) == len(LABELS)
+    assert list(split.unlabeled) == sorted(split.unlabeled)
+    assert list(split.validation) == sorted(split.validation)
+
+
+@pytest.mark.parametrize("num_labeled", [10, 20, 23, 50, 100, 290])
+@pytest.mark.parametrize("seed", range(4))
+def test_balanced_partition(num_labeled: int, seed: int) -> None:
+    split = draw(num_labeled, seed=seed)
+    check_partition(split)
+    assert len(split.labeled) == num_labeled
+    assert set(counts(split.labeled)) <= {num_labeled // 10, -(-num_labeled // 10)}
+    assert split == draw(num_labeled, seed=seed)
+    assert split != draw(num_labeled, seed=seed + 100)
+
+
+def test_nested_in_both_sizes() -> None:
+    sizes = [10, 13, 20, 50, 100, 250]
+    for small, large in itertools.pairwise(sizes):
+        assert draw(large).labeled[:small] == draw(small).labeled
+    few, many = draw(20, num_unlabeled=50), draw(20, num_unlabeled=120)
+    assert set(few.unlabeled) < set(many.unlabeled) < set(draw(20).unlabeled)
+    assert few.labeled == many.labeled
+    assert (len(few.unlabeled), len(many.unlabeled)) == (50, 120)
+
+
+def test_leftover_labels_do_not_favor_low_classes() -> None:
+    extra = sum(counts(draw(15, seed=seed).labeled) - 1 for seed in range(200))
+    assert extra.min() > 60
+    assert extra.max() < 140
+
+
+def test_unlabeled_part_is_a_fair_sample() -> None:
+    labels = np.repeat(np.arange(10), 1000)
+    chosen = labels[list(draw(10, labels=labels, num_unlabeled=5000).unlabeled)]
+    assert np.abs(np.bincount(chosen) - 500).max() < 80
+
+
+@pytest.mark.parametrize("size", [1, 10, 20, 25])
+def test_extra_leaves_the_labeled_set_alone(size: int) -> None:
+    split = draw(50, validation_source="extra", validation_size=size)
+    check_partition(split)
+    assert split.labeled == draw(50).labeled
+    assert len(split.validation) == size
+    assert np.ptp(counts(split.validation)) <= 1
+    larger = draw(100, validation_source="extra", validation_size=size)
+    assert larger.validation == split.validation
+
+
+def test_cut_takes_the_end_of_the_labeled_set() -> None:
+    split = draw(50, validation_source="cut", validation_size=20)
+    check_partition(split)
+    drawn = draw(50).labeled
+    assert split.labeled == drawn[:30]
+    assert split.validation == tuple(sorted(drawn[30:]))
+    assert counts(split.labeled).tolist() == [3] * 10
+    assert counts(split.validation).tolist() == [2] * 10
+    assert split.unlabeled == draw(50).unlabeled
+
+
+def test_default_validation_size() -> None:
+    assert len(draw(50, validation_source="cut").validation) == 10
+    assert len(draw(250, validation_source="cut").validation) == 25
+    assert len(draw(50, validation_source="extra").validation) == 10
+
+
+def test_cross_validation_sets_nothing_aside() -> None:
+    assert draw(50, validation_source="cross_validation") == draw(50)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_labeled": 351}, r"data\.num_labeled is 351; there are 350"),
+        ({"num_labeled": 0}, r"data\.num_labeled is 0"),
+        ({"num_labeled": 300}, r"data\.num_labeled is 300, which takes 30 images of class 'j', but only 29"),
+        ({"num_labeled": 20, "num_unlabeled": 331}, r"data\.num_unlabeled is 331; 330"),
+        ({"num_labeled": 20, "num_unlabeled": -1}, r"data\.num_unlabeled is -1"),
+        (
+            {"num_labeled": 250, "validation_source": "extra", "validation_size": 50},
+            r"validation\.size is 50, which takes 5 images of class 'j', but only 4",
+        ),
+        (
+            {"num_labeled": 20, "validation_source": "cut", "validation_size": 11},
+            r"validation\.size is 11 of 20 labels",
+        ),
+        ({"num_labeled": 20, "validation_source": "cut", "validation_size": 0}, r"validation\.size is 0"),
+    ],
+)
+def test_more_than_there_is(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        draw(**changes)
+
+
+def test_fewer_labels_than_classes_only_warns() -> None:
+    with pytest.warns(UserWarning, match=r"data\.num_labeled is 7: no label of \w, \w, \w\."):
+        split = draw(7)
+    assert len(split.labeled) == len(set(LABELS[list(split.labeled)])) == 7
+
+
+def test_images_without_a_label_are_never_labeled() -> None:
+    labels = np.where(np.arange(len(LABELS)) % 2, LABELS, -1)
+    split = draw(20, labels=labels)
+    assert (labels[list(split.labeled)] >= 0).all()
+    assert len(split.unlabeled) == len(labels) - 20
+    with pytest.raises(DataError, match=r"image 3 has the label 10; the classes are 0\.\.9"):
+        draw(20, labels=np.where(np.arange(len(LABELS)) == 3, 10, LABELS))
+
+
+@pytest.mark.parametrize(("num_labeled", "num_folds"), [(20, 2), (50, 5), (23, 2), (100, 3), (20, 3)])
+def test_folds(num_labeled: int, num_folds: int) -> None:
+    labeled = draw(num_labeled).labeled
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        parts = folds(LABELS, labeled, num_folds=num_folds, generator=stream(3))
+    assert len(parts) == num_folds
+    assert sorted(index for _, held_out in parts for index in held_out) == sorted(labeled)
+    sizes = [len(held_out) for _, held_out in parts]
+    assert max(sizes) - min(sizes) <= 1
+    for train, held_out in parts:
+        assert set(train) | set(held_out) == set(labeled)
+        assert not set(train) & set(held_out)
+        assert counts(train).min() >= 1
+    per_class = np.array([counts(held_out) for _, held_out in parts])
+    assert np.ptp(per_class, axis=0).max() <= 1
+    assert parts == folds(LABELS, labeled, num_folds=num_folds, generator=stream(3))
+    assert parts != folds(LABELS, labeled, num_folds=num_folds, generator=stream(4))
+
+
+def test_folds_of_single_labels() -> None:
+    labeled = draw(10).labeled
+    with pytest.warns(UserWarning, match="10 of 10 classes have a single label"):
+        parts = folds(LABELS, labeled, num_folds=2, generator=stream())
+    assert [len(held_out) for _, held_out in parts] == [5, 5]
+    with pytest.raises(ConfigError, match=r"validation\.num_folds is 11; with 10 labels, 2\.\.10 fit"):
+        folds(LABELS, labeled, num_folds=11, generator=stream())
+
+
+def from_list(path: Path, labels: np.ndarray = LABELS, **changes) -> Split:
+    settings = {"num_unlabeled": None, "validation_source": "none", "validation_size": None} | changes
+    return split_from_list(
+        path, image_set(labels), labels, num_classes=10, generator=stream(), class_names=NAMES, **settings
+    )
+
+
+def write_list(path: Path, indices: tuple[int, ...]) -> Path:
+    path.write_text("".join(f"train/{index:05d}\n" for index in indices))
+    return path
+
+
+def test_labeled_set_from_a_list(tmp_path: Path) -> None:
+    chosen = draw(30, seed=5).labeled
+    path = write_list(tmp_path / "labeled.txt", chosen)
+    split = from_list(path)
+    check_partition(split)
+    assert set(split.labeled) == set(chosen)
+    extra = from_list(path, validation_source="extra", validation_size=10)
+    check_partition(extra)
+    assert extra.labeled == split.labeled
+    assert counts(extra.validation).tolist() == [1] * 10
+    cut = from_list(path, validation_source="cut", validation_size=10, num_unlabeled=7)
+    check_partition(cut, whole=False)
+    assert set(cut.labeled) | set(cut.validation) == set(chosen)
+    assert counts(cut.labeled).tolist() == [2] * 10
+    assert len(cut.unlabeled) == 7
+
+
+def test_list_with_crlf_blank_lines_and_missing_classes(tmp_path: Path) -> None:
+    path = tmp_path / "labeled.txt"
+    first, second = (LABELS.tolist().index(k) for k in (0, 1))
+    path.write_bytes(f"train/{first:05d}\r\n\r\ntrain/{second:05d} ".encode())
+    with pytest.warns(UserWarning, match=r"no label of c, d, e, f, g, h, i, j\."):
+        assert set(from_list(path).labeled) == {first, second}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("train/00001\nnope\n", r"labeled\.txt, line 2: no .* is named 'nope'; names look like 'train/00000'"),
+        ("train/00001\n\ntrain/00001\n", r"labeled\.txt, line 3: 'train/00001' stands already in line 1"),
+        ("\n", r"labeled\.txt names no image"),
+        (b"\xff\xfe\xff", r"labeled\.txt cannot be read"),
+    ],
+)
+def test_broken_lists(tmp_path: Path, text: str | bytes, message: str) -> None:
+    path = tmp_path / "labeled.txt"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(DataError, match=message):
+        from_list(path)
+
+
+def test_listed_image_without_a_label_and_missing_list(tmp_path: Path) -> None:
+    labels = LABELS.copy()
+    labels[4] = -1
+    with pytest.raises(DataError, match="train/00004, which has no label"):
+        from_list(write_list(tmp_path / "labeled.txt", (3, 4)), labels)
+    with pytest.raises(DataError, match="cannot be read"):
+        from_list(tmp_path / "missing.txt")
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    train, test = image_set(), image_set(LABELS[:7], "test")
+    split = draw(50, num_unlabeled=100, validation_source="extra", validation_size=10)
+    write_split(split, tmp_path / "splits", train=train, test=test)
+    assert sorted(path.name for path in (tmp_path / "splits").iterdir()) == [
+        "labeled.txt",
+        "test.txt",
+        "unlabeled.txt",
+        "validation.txt",
+    ]
+    assert (tmp_path / "splits/labeled.txt").read_text().splitlines()[0] == f"train/{split.labeled[0]:05d}"
+    assert read_split(tmp_path / "splits", train=train, test=test) == split
+    assert read_keys(tmp_path / "splits/test.txt", test) == tuple(range(7))
+    with pytest.raises(DataError, match=r"test\.txt is not the test part of this data set \(8 images\)"):
+        read_split(tmp_path / "splits", train=train, test=image_set(LABELS[:8], "test"))
+    with (tmp_path / "splits/unlabeled.txt").open("a") as file:
+        file.write(train.key(split.labeled[0]) + "\n")
+    with pytest.raises(DataError, match="is in two parts"):
+        read_split(tmp_path / "splits", train=train, test=test)
+    (tmp_path / "splits/unlabeled.txt").unlink()
+    with pytest.raises(DataError, match=r"unlabeled\.txt cannot be read"):
+        read_split(tmp_path / "splits", train=train, test=test)
+
+
+def test_keys_that_cannot_be_written(tmp_path: Path) -> None:
+    class Odd(ArrayImages):
+        def key(self, index: int) -> str:
+            return f"line\nbreak {index}"
+
+    odd = Odd(image_set().pixels, image_set().truth, "x")
+    with pytest.raises(DataError, match="line break"):
+        write_split(draw(10), tmp_path, train=odd, test=odd)

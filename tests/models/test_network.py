@@ -1,0 +1,105 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from dmt.errors import ConfigError
+from dmt.models.network import Network, Preprocessing, check_output
+
+
+class Echo(nn.Module):
+    """Returns what it is given, so that a test sees the preprocessed images."""
+
+    def forward(self, images):
+        return images
+
+
+def echo(**preprocessing):
+    return Network(Echo(), Preprocessing(**preprocessing), num_classes=3, name="echo")
+
+
+def linear(channels=1, size=4, outputs=3):
+    flat = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(channels * size * size, outputs))
+    plain = Preprocessing(mean=(0.5,) * channels, std=(0.5,) * channels)
+    return Network(flat, plain, num_classes=3, name="linear")
+
+
+def test_normalizes_each_channel_like_a_scalar_loop():
+    mean, std = (0.1, 0.2, 0.3), (0.5, 0.25, 2.0)
+    images = torch.rand(2, 3, 4, 5)
+    seen = echo(mean=mean, std=std)(images)
+    for n, c, y, x in torch.cartesian_prod(*map(torch.arange, images.shape)).tolist():
+        assert seen[n, c, y, x].item() == pytest.approx((images[n, c, y, x].item() - mean[c]) / std[c], abs=1e-6)
+
+
+def test_caffe_weights_see_bgr_in_0_to_255():
+    red = torch.tensor([1.0, 0.4, 0.2]).view(1, 3, 1, 1)
+    seen = echo(mean=(104.008, 116.669, 122.675), std=(1, 1, 1), channel_order="bgr", scale=255)(red)
+    expected = torch.tensor([51 - 104.008, 102 - 116.669, 255 - 122.675])
+    torch.testing.assert_close(seen.flatten(), expected, atol=1e-4, rtol=0)
+
+
+def test_repeats_a_gray_channel_where_three_are_wanted():
+    gray = torch.rand(2, 1, 3, 3)
+    mean, std = (0.1, 0.2, 0.3), (1.0, 2.0, 3.0)
+    torch.testing.assert_close(echo(mean=mean, std=std)(gray), echo(mean=mean, std=std)(torch.cat([gray] * 3, dim=1)))
+
+
+@pytest.mark.parametrize(("found", "wanted"), [(3, 1), (4, 3), (2, 3), (1, 2)])
+def test_refuses_other_channel_mismatches(found, wanted):
+    network = echo(mean=(0.0,) * wanted, std=(1.0,) * wanted)
+    with pytest.raises(ConfigError, match=f"'echo' takes images of {wanted} channels, found {found}"):
+        network(torch.rand(1, found, 2, 2))
+
+
+def test_mean_and_std_follow_the_network_but_stay_out_of_its_weights():
+    network = echo(mean=(0.5,), std=(0.5,))
+    assert network.state_dict() == {}
+    assert copy.deepcopy(network).double().mean.dtype == torch.float64
+
+
+def test_preprocessing_survives_json():
+    preprocessing = Preprocessing(mean=(1, 2, 3), std=(1, 1, 1), channel_order="bgr", scale=255)
+    assert Preprocessing([1, 2, 3], [1, 1, 1], "bgr", 255) == preprocessing
+    assert preprocessing.mean == (1.0, 2.0, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"std": (1.0, 1.0)}, "one mean and one std"),
+        ({"mean": (), "std": ()}, "one mean and one std"),
+        ({"std": (0.0,)}, "above 0"),
+        ({"scale": 0}, "above 0"),
+        ({"channel_order": "rbg"}, "'rbg'"),
+        ({"channel_order": "bgr"}, "needs 3 channels"),
+    ],
+)
+def test_refuses_contradicting_preprocessing(wrong, message):
+    with pytest.raises(ConfigError, match=message):
+        Preprocessing(**({"mean": (0.5,), "std": (0.5,)} | wrong))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_check_output_leaves_a_good_network_alone(training):
+    network = linear().train(training)
+    images = torch.rand(2, 1, 4, 4)
+    generator_before = torch.get_rng_state()
+    check_output(network, images)
+    assert network.training is training
+    assert torch.equal(torch.get_rng_state(), generator_before)
+
+
+def test_check_output_names_network_expected_and_found():
+    with pytest.raises(ConfigError, match=r"'linear' gives an output of shape \(2, 5\).*expected \(2, 3\)"):
+        check_output(linear(outputs=5), torch.rand(2, 1, 4, 4))
+    with pytest.raises(ConfigError, match=r"'echo'.*\(2, 1, 4, 4\).*expected \(2, 3\)"):
+        check_output(echo(mean=(0,), std=(1,)), torch.rand(2, 1, 4, 4))
+
+
+def test_check_output_explains_an_image_size_that_does_not_fit():
+    network = linear().train()
+    with pytest.raises(ConfigError, match="'linear' cannot take images of 5x6 pixels"):
+        check_output(network, torch.rand(2, 1, 5, 6))
+    assert network.training

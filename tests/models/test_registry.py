@@ -1,0 +1,166 @@
+import re
+import urllib.error
+
+import pytest
+import timm
+import torch
+from torchvision import models
+from torchvision.models._api import WeightsEnum
+
+from dmt.errors import CheckpointError, ConfigError
+from dmt.models.network import check_output
+from dmt.models.registry import MODELS, build_network
+from dmt.models.weights import save_weights, state_of
+
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def build(name, *, num_classes=5, channels=3, **options):
+    return build_network(
+        name, num_classes=num_classes, channels=channels, mean=[0.4] * channels, std=[0.2] * channels, **options
+    )
+
+
+def offline(*args, **kwargs):
+    raise urllib.error.URLError("name not known")
+
+
+@pytest.mark.parametrize(
+    ("name", "channels"),
+    [
+        ("small_cnn", 1),
+        ("small_cnn", 3),
+        ("wrn_10_1", 1),
+        ("timm:resnet10t", 1),
+        ("timm:mobilenetv1_100", 3),
+        ("timm:test_vit", 3),
+        ("torchvision:squeezenet1_0", 1),
+        ("torchvision:shufflenet_v2_x0_5", 3),
+        ("torchvision:mobilenet_v3_small", 3),
+    ],
+)
+def test_every_form_of_name_gives_a_network_of_that_name_and_as_many_classes(name, channels):
+    size = 160 if name == "timm:test_vit" else 32
+    network = build(name, channels=channels)
+    check_output(network, torch.rand(2, channels, size, size))
+    assert (network.name, network.num_classes) == (name, 5)
+
+
+def test_own_networks_are_normalized_by_the_data_set_and_others_by_their_library():
+    assert build("small_cnn", channels=1).preprocessing.mean == (0.4,)
+    assert build("wrn_10_1").preprocessing.std == (0.2, 0.2, 0.2)
+    squeezenet = build("torchvision:squeezenet1_0", channels=1).preprocessing
+    assert (squeezenet.mean, squeezenet.std) == IMAGENET
+    mobilenet = build("timm:mobilenetv1_100").preprocessing
+    assert (mobilenet.mean, mobilenet.std) == ((0.5,) * 3, (0.5,) * 3)
+
+
+def test_random_weights_come_from_the_callers_generator_alone():
+    weights = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        weights.append(torch.cat([tensor.flatten() for tensor in state_of(build("small_cnn")).values()]))
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_options_reach_the_library():
+    network = build("timm:mobilenetv1_100", options={"bn_eps": 1e-3})
+    assert network.backbone.bn1.eps == 1e-3
+    check_output(build("timm:test_vit", options={"img_size": 32}), torch.rand(2, 3, 32, 32))
+
+
+@pytest.mark.parametrize("name", ["timm:resnet10t", "torchvision:squeezenet1_0"])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"no_such_option": 1}, "no_such_option"),
+        ({"num_classes": 3}, r"networks\.b\.options\.num_classes cannot be set"),
+        ({"checkpoint_path": "x.pth"}, "checkpoint_path cannot be set"),
+        ({"blocks": [1, 2]}, "blocks is a list"),
+    ],
+)
+def test_bad_options_are_refused(name, options, message):
+    with pytest.raises(ConfigError, match=message):
+        build(name, options=options, key="networks.b")
+
+
+def test_own_networks_take_no_options_and_have_no_pretrained_weights():
+    with pytest.raises(ConfigError, match="small_cnn takes none; found depth"):
+        build("small_cnn", options={"depth": 3})
+    with pytest.raises(ConfigError, match="wrn_10_1 has no pretrained weights"):
+        build("wrn_10_1", weights="pretrained")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("samll_cnn", "Did you mean 'small_cnn'"),
+        ("resnet18", "Did you mean 'timm:resnet18' or 'torchvision:resnet18'"),
+        ("torchvison:alexnet", "Did you mean 'torchvision:alexnet'"),
+        ("wrn-28-2", "Did you mean 'wrn_28_2'"),
+        ("timm:resnet81", "no timm model 'resnet81'. Did you mean 'resnet"),
+        ("timm:resnet18.a1_in1", "Did you mean 'resnet18.a1_in1k'"),
+        ("torchvision:squeezenet1_2", "Did you mean 'squeezenet1_"),
+        ("torchvision:deeplabv3_resnet50", "no torchvision model"),
+        ("hf-hub:some/model", "no network 'hf-hub:some/model'"),
+    ],
+)
+def test_unknown_names_are_answered_with_near_ones(name, message):
+    with pytest.raises(ConfigError, match=message):
+        build(name)
+
+
+def test_an_unknown_form_lists_all_forms():
+    with pytest.raises(ConfigError) as caught:
+        build("zzz")
+    assert all(form in str(caught.value) for form in MODELS)
+
+
+def test_weights_from_a_file(tmp_path):
+    source = build("small_cnn")
+    save_weights(source, tmp_path / "w.safetensors")
+    network = build("small_cnn", weights=str(tmp_path / "w.safetensors"))
+    assert all(torch.equal(state_of(network)[name], tensor) for name, tensor in state_of(source).items())
+    with pytest.raises(CheckpointError, match=r"networks\.b\.allow_missing=true"):
+        build("wrn_10_1", weights=str(tmp_path / "w.safetensors"), key="networks.b")
+    build("small_cnn", num_classes=9, weights=str(tmp_path / "w.safetensors"), allow_missing=True)
+
+
+def test_pretrained_torchvision_weights_fill_all_but_the_classifier(monkeypatch):
+    torch.manual_seed(0)
+    published = models.squeezenet1_0(weights=None).state_dict()
+    seen = {}
+
+    def download(self, **kwargs):
+        seen.update(kwargs)
+        return published
+
+    monkeypatch.setattr(WeightsEnum, "get_state_dict", download)
+    state = state_of(build("torchvision:squeezenet1_0", weights="pretrained"))
+    assert seen["weights_only"] is True
+    assert all(torch.equal(state[name], published[name]) for name in state if not name.startswith("classifier"))
+    assert state["classifier.1.weight"].shape[0] == 5
+
+
+def test_published_densenet_weights_under_old_key_names_are_understood(monkeypatch):
+    current = models.densenet121(weights=None).state_dict()
+    old = {re.sub(r"(norm|conv)([12])\.", r"\1.\2.", name): tensor for name, tensor in current.items()}
+    assert old.keys() != current.keys()
+    monkeypatch.setattr(WeightsEnum, "get_state_dict", lambda self, **_: old)
+    state = state_of(build("torchvision:densenet121", weights="pretrained"))
+    assert all(torch.equal(state[name], current[name]) for name in state if not name.startswith("classifier"))
+
+
+def test_auxiliary_heads_are_dropped_so_that_training_sees_plain_logits():
+    network = build("torchvision:googlenet", options={"init_weights": False}).train()
+    assert network(torch.rand(2, 3, 32, 32)).shape == (2, 5)
+
+
+@pytest.mark.parametrize("name", ["timm:resnet10t", "torchvision:squeezenet1_0"])
+def test_a_failing_download_offers_a_file_instead(monkeypatch, name):
+    create = timm.create_model
+    monkeypatch.setattr(WeightsEnum, "get_state_dict", offline)
+    monkeypatch.setattr(timm, "create_model", lambda *a, pretrained, **k: offline() if pretrained else create(*a, **k))
+    with pytest.raises(CheckpointError, match=r"may be offline: give a \.safetensors file as networks\.a\.weights"):
+        build(name, weights="pretrained")
