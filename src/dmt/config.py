@@ -166,9 +166,11 @@ class BatchConfig(Section):
     """Images in one optimizer step."""
 
     size: Annotated[int, Field(ge=2)] = 128
-    """All images of a step; supervised training uses only labeled ones."""
+    """All images of a step in rounds >= 1."""
     labeled: Count = 16
-    """How many of them are labeled in rounds >= 1."""
+    """How many of them are labeled."""
+    supervised: Annotated[int, Field(ge=2)] | None = None
+    """Images of a step in supervised training, all labeled; null = size."""
 
     @model_validator(mode="after")
     def _leaves_room(self) -> "BatchConfig":

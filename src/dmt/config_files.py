@@ -112,7 +112,7 @@ def _read(source: str) -> dict[str, Any]:
     values = parse_yaml(text, source=source)
     if not isinstance(values, dict):
         raise ConfigError(f"{source} holds {_kind(values)}; a config is a mapping of keys to values.")
-    changes: dict[str, Any] = values
+    changes = dict(values)
     base = changes.pop("extends", None)
     if base is None:
         return changes
@@ -125,9 +125,11 @@ def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in changes.items():
         below = merged.get(key)
-        both = isinstance(below, dict) and isinstance(value, dict)
         # A duration is replaced as a whole: `steps` over `epochs` would leave both.
-        merged[key] = _merge(below, value) if both and key not in {"duration", "supervised"} else value
+        if isinstance(below, dict) and isinstance(value, dict) and key not in {"duration", "supervised"}:
+            merged[key] = _merge(below, value)
+        else:
+            merged[key] = value
     return merged
 
 

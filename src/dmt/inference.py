@@ -73,6 +73,7 @@ def infer(
         converted = convert(_logits(networks, images, engine))
         rows.append((number, tuple(tensor.cpu() for tensor in converted)))
         observer.task_advanced(min((number + 1) * batch_size, len(part)))
+    observer.task_finished()
     rows = sorted(engine.gather(rows), key=lambda row: row[0])
     return tuple(torch.cat(column) for column in zip(*(tensors for _, tensors in rows), strict=True))
 

@@ -48,7 +48,6 @@ def label(
             f"The teacher ({provenance.teacher}) gives NaN or infinite values for {broken} of {len(labels)} unlabeled "
             "images. Lower optimizer.lr, or use precision=fp32."
         )
-    observer.task_finished(f"{len(labels):,} images")
     prediction = Prediction(label=labels, code=codes)
     if engine.is_main:
         write_store(folder, part.keys, prediction, provenance)

@@ -1,12 +1,10 @@
 """Observers that need no terminal."""
 
-from dmt.types import Stage
-
 
 class Silent:
     """An observer that keeps everything to itself."""
 
-    def run_started(self, plan: tuple[Stage, ...], folder: str) -> None:
+    def run_started(self, folder: str, num_stages: int) -> None:
         """Ignored."""
 
     def task_started(self, title: str, total: int, done: int = 0) -> None:
@@ -15,7 +13,10 @@ class Silent:
     def task_advanced(self, done: int, note: str = "") -> None:
         """Ignored."""
 
-    def task_finished(self, note: str = "") -> None:
+    def task_finished(self) -> None:
+        """Ignored."""
+
+    def stage_finished(self, title: str, note: str) -> None:
         """Ignored."""
 
     def message(self, text: str) -> None:

@@ -73,7 +73,7 @@ def run(
         )
         main, folds = build_arms(config, data, folder.path, needs_all_labels=method.needs_all_labels)
         _describe(folder, engine, plan)
-        observer.run_started(plan, str(folder.path))
+        observer.run_started(str(folder.path), len(plan) * (1 + len(folds)))
 
         records = [run_stage(setting, main, stage) for stage in plan]
         validation = _validation_scores(setting, plan, records, folds)

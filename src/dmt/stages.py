@@ -94,9 +94,12 @@ def run_stage(setting: Setting, arm: Arm, stage: Stage) -> StageRecord:
         if setting.engine.is_main:
             _write(folder, trainee, scores, facts | {"seconds": round(time.monotonic() - began, 2)})
         setting.engine.wait()
-    return StageRecord(
+    record = StageRecord(
         stage=stage, facts=read_json(folder / "DONE")["facts"], scores=load_scores(folder / "scores.safetensors")
     )
+    figures = [f"{name} {scores.figures()['accuracy']:.1f} %" for name, scores in record.scores.items()]
+    setting.observer.stage_finished(arm.title(stage), ", ".join([*figures, f"{record.facts['seconds']:.1f} s"]))
+    return record
 
 
 def weights_path(folder: Path) -> Path:
@@ -172,7 +175,7 @@ def _train(setting: Setting, arm: Arm, stage: Stage, trainee: Trainee, pseudo: P
     config = setting.config
     method = setting.method
     supervised_lr = config.optimizer.supervised_lr or config.optimizer.lr
-    num_labeled = config.batch.size if pseudo is None else config.batch.labeled
+    num_labeled = supervised_batch(config) if pseudo is None else config.batch.labeled
     batches = StepBatches(
         labeled=arm.parts.labeled,
         num_labeled=num_labeled,
@@ -211,7 +214,12 @@ def stage_steps(config: Config, parts: Parts, pseudo: PseudoLabels | None) -> in
     if duration.oracle_epochs is not None:
         num_images = num_labeled + len(parts.unlabeled)
         epochs = supervised_epochs(duration.oracle_epochs, num_images=num_images, num_labeled=num_labeled)
-    return _steps(duration, num_images=num_labeled, batch_size=config.batch.size, epochs=epochs)
+    return _steps(duration, num_images=num_labeled, batch_size=supervised_batch(config), epochs=epochs)
+
+
+def supervised_batch(config: Config) -> int:
+    """Images of a step in supervised training."""
+    return config.batch.supervised or config.batch.size
 
 
 def _steps(duration: Duration, *, num_images: int, batch_size: int, epochs: float | None) -> int:
@@ -237,7 +245,6 @@ def _score(setting: Setting, arm: Arm, stage: Stage, trainee: Trainee) -> dict[s
             title=f"{arm.title(stage)}: {name}",
             observer=setting.observer,
         )
-        setting.observer.task_finished(f"accuracy {scores[name].figures()['accuracy']:.1f} %")
     return scores
 
 

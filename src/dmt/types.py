@@ -116,8 +116,8 @@ class StepOutput:
 class Observer(Protocol):
     """What a run tells the outside while it works; the command line's live view is one."""
 
-    def run_started(self, plan: tuple[Stage, ...], folder: str) -> None:
-        """The plan is settled and `folder` is ours."""
+    def run_started(self, folder: str, num_stages: int) -> None:
+        """The run folder is ours, and so many stages are to come, those of folds included."""
 
     def task_started(self, title: str, total: int, done: int = 0) -> None:
         """A piece of work (training, labeling, evaluation) of `total` units begins, of which `done` are done."""
@@ -125,8 +125,11 @@ class Observer(Protocol):
     def task_advanced(self, done: int, note: str = "") -> None:
         """`done` units of the current piece are done."""
 
-    def task_finished(self, note: str = "") -> None:
-        """The current piece is done; `note` is its outcome in a few words."""
+    def task_finished(self) -> None:
+        """The current piece is done."""
+
+    def stage_finished(self, title: str, note: str) -> None:
+        """A stage is done; `note` is its outcome in a few words."""
 
     def message(self, text: str) -> None:
         """A sentence for the user."""

@@ -88,6 +88,7 @@ class RandomAffine:
         rotation: degrees, drawn from +- this.
         translation: fraction of the side, drawn from +- this on either axis.
         scale: smallest and largest factor; above 1 enlarges.
+        stretch: largest factor by which the width grows while the height shrinks, or the other way round.
         shear: degrees along x, drawn from +- this.
         interpolation: of the resampling.
         fill: value outside the image.
@@ -96,6 +97,7 @@ class RandomAffine:
     rotation: float = 0.0
     translation: float = 0.0
     scale: tuple[float, float] = (1.0, 1.0)
+    stretch: float = 1.0
     shear: float = 0.0
     interpolation: Literal["bilinear", "nearest"] = "bilinear"
     fill: float = 0.0
@@ -106,7 +108,7 @@ class RandomAffine:
         theta = inverse_affine(
             np.radians(generator.uniform(-self.rotation, self.rotation, count)),
             generator.uniform(-self.translation, self.translation, (2, count)),
-            generator.uniform(*self.scale, count),
+            generator.uniform(*self.scale, count) * self._stretches(count, generator),
             np.radians(generator.uniform(-self.shear, self.shear, count)),
             image_size=(images.shape[-2], images.shape[-1]),
         )
@@ -116,6 +118,13 @@ class RandomAffine:
         # grid_sample knows zeros outside only: shift the scale so that zero means `fill`.
         moved = functional.grid_sample(images - self.fill, grid, mode=self.interpolation, align_corners=False)
         return moved.add_(self.fill).clamp_(0, 1)
+
+    def _stretches(self, count: int, generator: np.random.Generator) -> np.ndarray:
+        """`(2, count)` factors of width and height, whose product is 1."""
+        if self.stretch == 1.0:
+            return np.ones((2, count))
+        wider = self.stretch ** generator.uniform(-1, 1, count)
+        return np.stack([wider, 1 / wider])
 
 
 def inverse_affine(
@@ -133,7 +142,7 @@ def inverse_affine(
     Args:
         angle: `(N,)` radians.
         translation: `(2, N)`, x and y, fractions of width and height.
-        scale: `(N,)`.
+        scale: `(2, N)`, of width and height.
         shear: `(N,)` radians.
         image_size: (height, width).
 
@@ -143,7 +152,7 @@ def inverse_affine(
     height, width = image_size
     cos, sin, tan = np.cos(angle), np.sin(angle), np.tan(shear)
     # (rotation x shear)^-1 / scale in pixels; the off-diagonal terms then cross from one side's unit to the other's.
-    linear = np.array([[cos - tan * sin, sin + tan * cos], [-sin, cos]]) / scale
+    linear = np.array([[cos - tan * sin, sin + tan * cos], [-sin, cos]]) / scale[None]
     linear *= np.array([[1, height / width], [width / height, 1]])[:, :, None]
     moved = -2 * np.einsum("ijn,jn->in", linear, translation)
     return np.concatenate([linear, moved[:, None]], axis=1).transpose(2, 0, 1)
@@ -187,19 +196,19 @@ class ColorJitter:
 
     def __call__(self, images: Tensor, generator: np.random.Generator) -> Tensor:
         """Jitter each image by factors of its own."""
-        spans = (self.brightness, self.contrast, self.saturation)
-        brightness, contrast, saturation = (
-            _per_image(generator.uniform(1 - span, 1 + span, len(images)).astype(np.float32), images) for span in spans
-        )
-        images = (images * brightness).clamp_(0, 1)
-        gray = F.rgb_to_grayscale(images) if images.shape[1] == 3 else images.mean(dim=1, keepdim=True)
-        images = torch.lerp(gray.mean(dim=(2, 3), keepdim=True), images, contrast).clamp_(0, 1)
-        if images.shape[1] != 3:
-            return images
-        return torch.lerp(F.rgb_to_grayscale(images), images, saturation).clamp_(0, 1)
+        if self.brightness:
+            images = (images * _factors(self.brightness, images, generator)).clamp_(0, 1)
+        if self.contrast:
+            gray = F.rgb_to_grayscale(images) if images.shape[1] == 3 else images.mean(dim=1, keepdim=True)
+            mean = gray.mean(dim=(2, 3), keepdim=True)
+            images = torch.lerp(mean, images, _factors(self.contrast, images, generator)).clamp_(0, 1)
+        if self.saturation and images.shape[1] == 3:
+            gray = F.rgb_to_grayscale(images)
+            images = torch.lerp(gray, images, _factors(self.saturation, images, generator)).clamp_(0, 1)
+        return images
 
 
-DIGITS_AFFINE = RandomAffine(rotation=15, translation=0.1, scale=(0.85, 1.15), shear=10)
+DIGITS_AFFINE = RandomAffine(rotation=15, translation=0.1, scale=(0.87, 1.15), stretch=1.2, shear=8.5)
 FASHION_AFFINE = RandomAffine(rotation=5, translation=0.05, scale=(0.9, 1.1), shear=5)
 PHOTO_AFFINE = RandomAffine(rotation=10, translation=0.1, scale=(0.9, 1.1), fill=0.5)
 GRAY_BORDER_CROP = RandomCrop(padding=4, fill=128)
@@ -207,7 +216,7 @@ GRAY_BORDER_CROP = RandomCrop(padding=4, fill=128)
 
 AUGMENTS: dict[str, Callable[[], Augment]] = {
     "none": lambda: Compose((to_float,)),
-    "digits": lambda: Compose((to_float, DIGITS_AFFINE)),
+    "digits": lambda: Compose((to_float, DIGITS_AFFINE, ColorJitter(brightness=0.3))),
     "fashion-mnist": lambda: Compose((RandomFlip(), to_float, FASHION_AFFINE, Cutout(size=0.5))),
     "reference": lambda: Compose((GRAY_BORDER_CROP, RandomFlip(), RandomOperation(REFERENCE_OPERATIONS), to_float)),
     "cifar": lambda: Compose((GRAY_BORDER_CROP, RandomFlip(), RandomOperation(CIFAR_OPERATIONS), to_float)),
@@ -235,6 +244,10 @@ def build_augment(name: str, dataset: str) -> Augment:
         known = ["default", *AUGMENTS]
         raise ConfigError(f"augment is {name!r}; known are {', '.join(known)}.{did_you_mean(name, known)}")
     return AUGMENTS[chosen]()
+
+
+def _factors(span: float, images: Tensor, generator: np.random.Generator) -> Tensor:
+    return _per_image(generator.uniform(1 - span, 1 + span, len(images)).astype(np.float32), images)
 
 
 def _per_image(values: np.ndarray, images: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from torch import nn
 
-WIDTHS: tuple[tuple[int, ...], ...] = ((32, 64), (128,), (128,))
+WIDTHS: tuple[tuple[int, ...], ...] = ((32,), (64,), (128,))
 """Output channels of each 3x3 convolution; between two groups the image is halved by max pooling."""
 
 
@@ -21,4 +21,8 @@ def small_cnn(*, num_classes: int, in_channels: int) -> nn.Sequential:
         for before, after in pairwise((channels, *group)):
             layers += [nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
         channels = group[-1]
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, num_classes))
+    network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, num_classes))
+    for module in network:
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+    return network

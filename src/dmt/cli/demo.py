@@ -1,0 +1,21 @@
+"""`dmt demo`: the product in a minute, on data that is already there."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dmt.cli.train import train_and_print
+
+PRESETS = {"classification": "digits-20"}
+
+
+def demo(
+    task: Annotated[str, typer.Option("--task", help="What to show: classification.")] = "classification",
+    run_dir: Annotated[Path | None, typer.Option("--run-dir", help="The run folder.")] = None,
+) -> None:
+    """Learn to read handwritten digits from 20 labeled images and 1,327 unlabeled ones.
+
+    Example: dmt demo
+    """
+    train_and_print(PRESETS[task], [], run_dir)

@@ -1,0 +1,77 @@
+"""The command `dmt`: its subcommands, and how it leaves when something goes wrong."""
+
+import sys
+import tempfile
+import traceback
+import warnings
+from pathlib import Path
+from typing import Any
+
+import click
+import typer
+from rich.console import Console
+
+from dmt import __version__
+from dmt.cli import config, demo, listing, train
+from dmt.errors import DMTError
+
+app = typer.Typer(
+    name="dmt",
+    help="Few labels, many images: train an image classifier by Dynamic Mutual Training.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("demo")(demo.demo)
+app.command("train")(train.train)
+app.command("list")(listing.list_names)
+app.command("config")(config.show_config)
+
+
+@app.callback(invoke_without_command=True)
+def _options(version: bool = typer.Option(False, "--version", help="Print the version.")) -> None:
+    """Few labels, many images: train an image classifier by Dynamic Mutual Training.
+
+    Start with: dmt demo
+    """
+    if version:
+        typer.echo(f"dmt {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line and leave with the exit status of contracts.md, section 7."""
+    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    warnings.showwarning = lambda message, *_: errors.print(f"[yellow]warning:[/] {_plain(message)}")
+    try:
+        status = app(standalone_mode=False)
+    except DMTError as error:
+        errors.print(f"[red]error:[/] {_plain(error)}")
+        status = error.exit_status
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        errors.print("interrupted; the same command goes on where it stopped.")
+        status = 130
+    except click.ClickException as error:
+        error.show()
+        status = 2
+    except Exception as error:  # noqa: BLE001 - the last resort: our bug
+        errors.print(f"[red]bug:[/] {_plain(type(error).__name__)}: {_plain(error)}. Traceback in {_log_traceback()}")
+        status = 1
+    sys.exit(status or 0)
+
+
+def _plain(message: Any) -> str:
+    """Text that rich shows as it is."""
+    return str(message).replace("[", r"\[")
+
+
+def _log_traceback() -> Path:
+    """Write the current traceback where the user can find it and send it to us."""
+    with tempfile.NamedTemporaryFile("w", prefix="dmt-error-", suffix=".log", delete=False, encoding="utf-8") as file:
+        file.write(traceback.format_exc())
+    return Path(file.name)
+
+
+if __name__ == "__main__":
+    main()

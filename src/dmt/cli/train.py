@@ -1,0 +1,57 @@
+"""`dmt train`: one run, from a preset or a file to its report."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from dmt.cli.live import LiveView, result_table, verdict
+from dmt.config_files import load_config
+from dmt.report import write_report
+from dmt.run import run
+from dmt.run_folder import default_run_folder
+
+EXAMPLES = """Examples:
+
+  dmt train digits-20
+
+  dmt train digits-20 seed=3 method=curriculum_labeling
+
+  dmt train fashion-mnist-500 data.root=FOLDER --run-dir runs/mine
+"""
+
+
+def train(
+    source: Annotated[
+        str, typer.Argument(metavar="PRESET|FILE", help="A name from `dmt list presets`, or a YAML file.")
+    ],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY.PATH=VALUE]...", help="Changes to it.")] = None,
+    run_dir: Annotated[
+        Path | None, typer.Option("--run-dir", help="The run folder; default: runs/NAME/METHOD-seedN-HASH.")
+    ] = None,
+) -> None:
+    """Train, compare with labels alone, and report."""
+    train_and_print(source, overrides or [], run_dir)
+
+
+train.__doc__ = f"{train.__doc__}\n\n{EXAMPLES}"
+
+
+def train_and_print(source: str, overrides: list[str], run_dir: Path | None) -> dict[str, Any]:
+    """Run with a live view, write the report, print the table."""
+    config = load_config(source, overrides)
+    folder = run_dir or default_run_folder(config, Path(source).stem)
+    console = Console(highlight=False)
+    with LiveView(console) as view:
+        result = run(config, run_dir=folder, observer=view)
+    report = write_report(folder)
+    console.print(result_table(result))
+    for line in (verdict(result), f"Final: {result['picked']['what']}, {result['picked']['why']}."):
+        console.print(escape(line))
+    console.print(
+        f"Run folder [bold]{escape(str(folder))}[/], report {escape(str(report))}, {result['seconds']:.0f} s",
+        soft_wrap=True,
+    )
+    return result

@@ -1,0 +1,5 @@
+"""The page that tells what a finished run did, made from the files of its folder alone."""
+
+from dmt.report.html import write_report
+
+__all__ = ["write_report"]

@@ -1,0 +1,173 @@
+"""A finished run as its folder tells it. Only result.json must be there; whatever else is missing is left out."""
+
+import contextlib
+import json
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+import yaml
+from safetensors import SafetensorError
+from torch import Tensor
+
+from dmt.errors import RunFolderError
+from dmt.evaluate import Scores, load_scores
+from dmt.files import read_json
+
+_SPLITS = ("labeled", "validation", "unlabeled", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageFiles:
+    """One stage of the main plan.
+
+    Attributes:
+        row: its line of `rounds` in result.json.
+        folder: relative to the run folder.
+        plan: its entry of plan.json; empty where there is none.
+        scores: by part (`test`, `validation`).
+        pseudo: every unlabeled image's predicted class and confidence code, both `(n,)`; None where none were stored.
+        curves: by name, the logged values as (step, value).
+    """
+
+    row: dict[str, Any]
+    folder: str
+    plan: dict[str, Any] = field(default_factory=dict)
+    scores: dict[str, Scores] = field(default_factory=dict)
+    pseudo: tuple[Tensor, Tensor] | None = None
+    curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+
+    @property
+    def is_supervised(self) -> bool:
+        """Whether it is the baseline on labels alone."""
+        return self.folder == "supervised"
+
+    @property
+    def title(self) -> str:
+        """The stage in the words that result.json names it by."""
+        return "supervised" if self.is_supervised else f"round {self.row['round']}, network {self.row['network']}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFiles:
+    """A run folder, read.
+
+    Attributes:
+        name: the folder's own name.
+        result: result.json.
+        config_text: config.yaml as it is, empty where it is missing.
+        config: the same, parsed.
+        environment: environment.json.
+        splits: the images' names by part.
+        stages: of the main plan, in order.
+    """
+
+    name: str
+    result: dict[str, Any]
+    config_text: str
+    config: dict[str, Any]
+    environment: dict[str, Any]
+    splits: dict[str, list[str]]
+    stages: tuple[StageFiles, ...]
+
+
+def read_run(folder: Path) -> RunFiles:
+    """Read what a finished run left.
+
+    Raises:
+        RunFolderError: the folder holds no readable result.json, so there is nothing to tell.
+    """
+    result = _result(folder / "result.json")
+    config_text = _text(folder / "config.yaml")
+    plan = {entry["folder"]: entry for entry in _json(folder / "plan.json") or []}
+    curves = _curves(folder / "metrics.jsonl")
+    return RunFiles(
+        name=folder.resolve().name,
+        result=result,
+        config_text=config_text,
+        config=_yaml(config_text),
+        environment=_json(folder / "environment.json") or {},
+        splits={part: _text(folder / "splits" / f"{part}.txt").splitlines() for part in _SPLITS},
+        stages=tuple(_stage(folder, row, plan, curves) for row in result["rounds"]),
+    )
+
+
+def _result(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise RunFolderError(f"{path.parent} holds no result.json, so no finished run. Start the same run again first.")
+    try:
+        result: dict[str, Any] = read_json(path)
+    except ValueError as error:
+        raise RunFolderError(f"{path} is not valid JSON ({error}). Delete it and start the same run again.") from error
+    return result
+
+
+def _stage(
+    folder: Path,
+    row: dict[str, Any],
+    plan: dict[str, dict[str, Any]],
+    curves: dict[str, dict[str, list[tuple[int, float]]]],
+) -> StageFiles:
+    is_supervised = row["round"] == 0 and row["network"] == "a"
+    name = "supervised" if is_supervised else f"rounds/{row['round']}/{row['network']}"
+    return StageFiles(
+        row=row,
+        folder=name,
+        plan=plan.get(name, {}),
+        scores=_scores(folder / name / "scores.safetensors"),
+        pseudo=_pseudo(folder / name / "pseudo_labels" / "labels.parquet"),
+        curves=curves.get(name, {}),
+    )
+
+
+def _scores(path: Path) -> dict[str, Scores]:
+    try:
+        return load_scores(path)
+    except (OSError, SafetensorError):
+        return {}
+
+
+def _pseudo(path: Path) -> tuple[Tensor, Tensor] | None:
+    try:
+        table = pq.read_table(path, columns=["label", "code"])
+    except (OSError, pa.ArrowException):
+        return None
+    label, code = (torch.from_numpy(table[name].to_numpy().astype("int64")) for name in ("label", "code"))
+    return label, code
+
+
+def _curves(path: Path) -> dict[str, dict[str, list[tuple[int, float]]]]:
+    """Stage -> name -> values by step; what a resumed run logged again replaces what it logged before."""
+    values: dict[str, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
+    for line in _text(path).splitlines():
+        with contextlib.suppress(ValueError, KeyError, TypeError):  # a killed run may leave half a line
+            record = json.loads(line)
+            for name in record.keys() - {"stage", "step"}:
+                values[record["stage"]][name][int(record["step"])] = float(record[name])
+    return {stage: {name: sorted(points.items()) for name, points in named.items()} for stage, named in values.items()}
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _json(path: Path) -> Any:
+    try:
+        return read_json(path)
+    except (OSError, ValueError):
+        return None
+
+
+def _yaml(text: str) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return {}
+    return values if isinstance(values, dict) else {}

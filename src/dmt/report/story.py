@@ -1,0 +1,157 @@
+"""What a run says in sentences: whether unlabeled data helped, what was picked, on which labels."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from dmt.evaluate import Scores
+from dmt.report.files import RunFiles, StageFiles
+
+MINUS = "\u2212"
+NO_BREAK = "\u00a0"
+CHANCE = 2.0
+"""A difference of at most this many standard errors is one that chance alone may give."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """The last round held against the baseline.
+
+    Attributes:
+        part: `test`, or `validation` where there is no test part.
+        before, after: accuracy, percent.
+        error: standard error of the difference over the part's images, points; None where it cannot be known.
+        count: images of the part; None where it cannot be known.
+    """
+
+    part: str
+    before: float
+    after: float
+    error: float | None
+    count: int | None
+
+    @property
+    def difference(self) -> float:
+        """In points, positive where the last round is better."""
+        return self.after - self.before
+
+    @property
+    def verdict(self) -> str:
+        """`better`, `unclear` or `not better`."""
+        if self.difference <= 0:
+            return "not better"
+        return "unclear" if self.error is not None and self.difference <= CHANCE * self.error else "better"
+
+
+def percent(value: float | None) -> str:
+    """`81.6 %`, or a dash."""
+    return "\u2013" if value is None else f"{value:.1f}{NO_BREAK}%"
+
+
+def signed(value: float) -> str:
+    """`+3.2` or a true minus sign."""
+    shown = f"{abs(value):.1f}"
+    return f"+{shown}" if value > 0 else f"{MINUS}{shown}" if value < 0 else shown
+
+
+def accuracy_of(stage: StageFiles, part: str) -> float | None:
+    """A stage's accuracy on a part, percent."""
+    figures = stage.row if part == "test" else stage.row.get("validation", {})
+    value: float | None = figures.get("accuracy")
+    return value
+
+
+def reported_part(run: RunFiles) -> str:
+    """`test`, or `validation` in a run without a test part."""
+    return "test" if any(accuracy_of(stage, "test") is not None for stage in run.stages) else "validation"
+
+
+def last_stage(run: RunFiles) -> StageFiles:
+    """The stage that stands for the last round."""
+    last = run.result.get("last_round", {})
+    wanted = (last.get("round"), last.get("network"))
+    return next((s for s in run.stages if (s.row["round"], s.row["network"]) == wanted), run.stages[-1])
+
+
+def final_stage(run: RunFiles) -> StageFiles:
+    """The stage that was picked."""
+    picked = run.result.get("picked", {}).get("what")
+    return next((stage for stage in run.stages if stage.title == picked), last_stage(run))
+
+
+def compare(run: RunFiles) -> Comparison | None:
+    """The last round against the baseline; None where there is one stage only, or no figure."""
+    first, last, part = run.stages[0], last_stage(run), reported_part(run)
+    before, after = accuracy_of(first, part), accuracy_of(last, part)
+    if first is last or before is None or after is None:
+        return None
+    scores = first.scores.get(part), last.scores.get(part)
+    error = _standard_error(*scores) if scores[0] and scores[1] else None
+    count = run.result.get("num_test") if part == "test" else run.result.get("num_validation")
+    return Comparison(part=part, before=before, after=after, error=error, count=count or None)
+
+
+def headline(run: RunFiles, comparison: Comparison | None) -> str:
+    """Did unlabeled data help? In one sentence."""
+    if comparison is None:
+        return _headline_of_one_stage(run)
+    figures = f"{percent(comparison.before)} with the labels alone, {percent(comparison.after)} after the last round"
+    points = "point" if f"{abs(comparison.difference):.1f}" == "1.0" else "points"
+    figures += f" ({signed(comparison.difference)} {points})"
+    opening = {
+        "better": "Unlabeled images helped",
+        "unclear": "Unlabeled images may have helped",
+        "not better": "Unlabeled images did not help",
+    }[comparison.verdict]
+    return f"{opening}: {figures}."
+
+
+def caveat(comparison: Comparison) -> str:
+    """How far the headline can be trusted."""
+    images = f"{comparison.count:,} {comparison.part} images" if comparison.count else f"the {comparison.part} images"
+    sentences = [f"Accuracy on {images}."]
+    if comparison.error is not None:
+        sentences.append(f"The difference has a standard error of {comparison.error:.1f} points over these images.")
+    if comparison.verdict == "unclear":
+        sentences.append("Chance alone may give a difference of this size.")
+    if comparison.part == "validation":
+        sentences.append("There is no test part; these labels also made the choice, which flatters what was chosen.")
+    sentences.append("It is one run with one seed and one draw of labels; others will differ.")
+    return " ".join(sentences)
+
+
+def choice_labels(run: RunFiles) -> str:
+    """Which labels the choice was made on."""
+    validation: dict[str, Any] = run.config.get("validation") or {}
+    count, labeled = run.result.get("num_validation", 0), run.result.get("num_labeled", 0)
+    if len(run.stages) == 1:
+        return "There was one stage, so nothing was chosen."
+    if validation.get("source") == "cross_validation":
+        folds = validation.get("num_folds", 2)
+        return f"Chosen by {folds}-fold cross-validation over the {labeled:,} labels; the test labels decided nothing."
+    if not count:
+        return "The test labels decided nothing."
+    where = {
+        "extra": f"on top of the {labeled:,} training labels",
+        "cut": "taken out of the labels that were given",
+    }.get(str(validation.get("source")), "that came with the data as a part of their own")
+    return f"Chosen on {count:,} labels {where}; the test labels decided nothing."
+
+
+def _headline_of_one_stage(run: RunFiles) -> str:
+    accuracy = accuracy_of(last_stage(run), reported_part(run))
+    what = "all" if run.result["method"] == "oracle" else "the"
+    training = f"Trained on {what} {run.result['num_labeled']:,} labels"
+    if len(run.stages) > 1:
+        training = f"{len(run.stages)} stages were trained"
+    if accuracy is None:
+        return f"{training}; there were no labels to test on."
+    return f"{training}: {percent(accuracy)} accuracy on {reported_part(run)} images."
+
+
+def _standard_error(first: Scores, second: Scores) -> float | None:
+    """Of the difference in accuracy on the same images, points."""
+    if first.targets.shape != second.targets.shape or len(first.targets) < 2:
+        return None
+    difference = second.correct.double() - first.correct.double()
+    return float(100.0 * difference.std()) / math.sqrt(len(difference))
