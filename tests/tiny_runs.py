@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 from torch.utils.data import TensorDataset
 
 NUM_CLASSES = 3
@@ -31,8 +32,17 @@ def tiny_parts(*, num_train: int = 60, num_test: int = 18) -> dict[str, TensorDa
     return {"train": striped_set(num_train, seed=1), "test": striped_set(num_test, seed=2)}
 
 
+def tiny_network() -> nn.Module:
+    """A network on `striped_images`, with BatchNorm, whose steps cost next to nothing."""
+    features = nn.Sequential(nn.Conv2d(1, 4, 3, stride=2), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten())
+    return nn.Sequential(features, nn.Linear(36, NUM_CLASSES))
+
+
+TINY_NETWORKS = {"a": tiny_network, "b": tiny_network}
+
+
 def tiny_config(**changes: Any) -> dict[str, Any]:
-    """A chain of two rounds on `tiny_parts`, about half a second long."""
+    """A chain of two rounds on `tiny_parts`, a fraction of a second long."""
     config: dict[str, Any] = {
         "task": "classification",
         "data": {"name": "stripes", "num_labeled": 9},

@@ -140,6 +140,7 @@ def _parts(
         validation = Part(own_validation, tuple(range(len(own_validation))))
     truth_known = bool((data.train.labels(list(split.unlabeled)) >= 0).all()) if split.unlabeled else False
     return Parts(
+        num_classes=data.num_classes,
         labeled=Part(data.train, labeled),
         unlabeled=UnlabeledPart(data.train, split.unlabeled, has_truth=truth_known),
         validation=validation,

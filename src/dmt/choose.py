@@ -41,7 +41,7 @@ def choose(plan: tuple[Stage, ...], validation: Mapping[Stage, Scores]) -> Choic
 
     last, best = max(last_round, key=rank), max(plan, key=rank)
     count = len(validation[last].targets)
-    gain, error = _paired_difference(validation[best], validation[last])
+    gain, error = paired_difference(validation[best], validation[last])
     if gain > error:
         return Choice(
             best,
@@ -54,7 +54,7 @@ def choose(plan: tuple[Stage, ...], validation: Mapping[Stage, Scores]) -> Choic
     return Choice(last, why, last)
 
 
-def _paired_difference(first: Scores, second: Scores) -> tuple[float, float]:
+def paired_difference(first: Scores, second: Scores) -> tuple[float, float]:
     """Difference of accuracy on the same images, and its standard error."""
     difference = first.correct.double() - second.correct.double()
     error = float(difference.std()) / math.sqrt(len(difference)) if len(difference) > 1 else math.inf

@@ -83,8 +83,10 @@ class RoundsConfig(Section):
 
     top_fractions: Annotated[list[Fraction], Field(min_length=1)] = [0.2, 0.4, 0.6, 0.8, 1.0]
     """The paper's alpha of each round; one round at 1.0 is one-shot DMT."""
-    selection: Literal["overall", "per_class"] = "per_class"
-    """Rank over all images (the paper, in classification) or within each predicted class."""
+    selection: Literal["overall", "per_class", "class_prior"] = "per_class"
+    """overall: rank over all images (the paper, in classification); per_class: within each predicted class (the paper,
+    in segmentation); class_prior: likewise, but no class gets more than its share of the labeled set, so that a class
+    which swallows another one keeps only its surest images (not in the paper)."""
 
 
 class LossConfig(Section):

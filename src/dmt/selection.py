@@ -5,6 +5,7 @@ Confidences near 1 are where ranking matters and where softmax saturates, so wha
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -49,7 +50,14 @@ def class_quota(num_sites: int, top_fraction: float) -> int:
     return min(num_sites, math.ceil(top_fraction * num_sites - 1e-9))
 
 
-def select_top(confidence: Tensor, prediction: Tensor, top_fraction: float, *, per_class: bool) -> Tensor:
+def select_top(
+    confidence: Tensor,
+    prediction: Tensor,
+    top_fraction: float,
+    *,
+    per_class: bool,
+    class_shares: Sequence[float] | None = None,
+) -> Tensor:
     """Keep the most confident sites, with exact counts (paper, Algorithm 1 line 5 and Algorithm 2 lines 12, 14).
 
     Args:
@@ -57,6 +65,8 @@ def select_top(confidence: Tensor, prediction: Tensor, top_fraction: float, *, p
         prediction: `(n,)` predicted classes; a negative one is never selected.
         top_fraction: the paper's alpha, in (0, 1].
         per_class: rank within each predicted class instead of over all sites.
+        class_shares: with `per_class`, what share of all sites each class is believed to have; a class that is
+            predicted more often than that keeps the top fraction of its share only.
 
     Returns:
         `(n,)` bool mask. Ties go to the lower index. A class that is never predicted keeps nothing.
@@ -72,6 +82,8 @@ def select_top(confidence: Tensor, prediction: Tensor, top_fraction: float, *, p
     for group in groups:
         candidates = (selectable if group is None else selectable & (prediction == group)).nonzero().squeeze(1)
         quota = (class_quota if per_class else overall_quota)(len(candidates), top_fraction)
+        if class_shares is not None and group is not None:
+            quota = min(quota, math.ceil(class_shares[group] * top_fraction * int(selectable.sum()) - 1e-9))
         order = torch.sort(confidence[candidates], descending=True, stable=True).indices
         mask[candidates[order[:quota]]] = True
     return mask

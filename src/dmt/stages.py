@@ -117,7 +117,11 @@ def _pseudo_labels(setting: Setting, arm: Arm, stage: Stage) -> tuple[PseudoLabe
         pseudo = unlabeled_only(arm.parts.unlabeled)
         return pseudo, {"top_fraction": None, "num_pseudo_labels": len(pseudo)}
     pseudo = _label(setting, arm, stage, stage.pseudo)
-    facts: dict[str, Any] = {"top_fraction": stage.pseudo.top_fraction, "num_pseudo_labels": len(pseudo)}
+    facts: dict[str, Any] = {
+        "top_fraction": stage.pseudo.top_fraction,
+        "num_pseudo_labels": len(pseudo),
+        "pseudo_labels_per_class": torch.bincount(pseudo.label, minlength=arm.parts.num_classes).tolist(),
+    }
     if arm.parts.unlabeled.truth is not None:
         facts["pseudo_label_accuracy"] = round(pseudo_label_accuracy(pseudo, arm.parts.unlabeled.truth), 4)
     return pseudo, facts
@@ -142,7 +146,9 @@ def _label(setting: Setting, arm: Arm, stage: Stage, spec: PseudoSpec) -> Pseudo
         title=f"{arm.title(stage)}: labels by {teaching.title}",
         observer=setting.observer,
     )
-    pseudo = select(prediction, spec)
+    labels = arm.parts.labeled.labels(range(len(arm.parts.labeled)))
+    counts = torch.bincount(labels, minlength=arm.parts.num_classes)
+    pseudo = select(prediction, spec, class_shares=(counts / counts.sum()).tolist())
     if len(pseudo) == 0:
         raise DataError(
             f"{arm.title(stage)}: the teacher has no usable label for any of {len(prediction.label)} images."

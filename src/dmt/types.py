@@ -18,7 +18,7 @@ IGNORE_INDEX = 255
 """The class index that stands for "ignored" in masks."""
 
 Start: TypeAlias = Literal["scratch", "finetune"]
-Selection: TypeAlias = Literal["overall", "per_class"]
+Selection: TypeAlias = Literal["overall", "per_class", "class_prior"]
 LabeledSubset: TypeAlias = Literal["all", "dms_a", "dms_b"]
 SiteRule: TypeAlias = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 """(logits, pseudo_label, confidence) -> (target, weight): all that offline methods differ in inside a step."""

@@ -135,7 +135,7 @@ def test_affine_equals_torchvision(size: tuple[int, int], mode: str) -> None:
 
 def test_affine_places_by_hand() -> None:
     theta = inverse_affine(
-        np.array([math.pi / 2]), np.zeros((2, 1)), np.array([2.0]), np.zeros(1), image_size=(10, 20)
+        np.array([math.pi / 2]), np.zeros((2, 1)), np.full((2, 1), 2.0), np.zeros(1), image_size=(10, 20)
     )[0]
     # A quarter turn clockwise at double size: what is shown 4 right of the center was 2 above it (y points down).
     x, y = theta @ np.array([4 / 10, 0, 1])

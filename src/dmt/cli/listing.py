@@ -10,9 +10,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from dmt.config_files import preset_names, preset_text
-from dmt.data.catalog import DATASETS
-from dmt.methods import METHODS
-from dmt.models.registry import MODELS
 
 
 class Kind(StrEnum):
@@ -41,9 +38,28 @@ def _presets() -> Iterator[tuple[str, str]]:
         yield name, first.lstrip("# ") if first.startswith("#") else ""
 
 
+# The registries are imported when they are asked for: torch takes seconds to load.
+def _methods() -> Iterator[tuple[str, str]]:
+    from dmt.methods import METHODS
+
+    return ((name, method.summary) for name, method in METHODS.items())
+
+
+def _models() -> Iterator[tuple[str, str]]:
+    from dmt.models.registry import MODELS
+
+    return ((name, family.summary) for name, family in MODELS.items())
+
+
+def _datasets() -> Iterator[tuple[str, str]]:
+    from dmt.data.catalog import DATASETS
+
+    return ((name, entry.summary) for name, entry in DATASETS.items())
+
+
 _ROWS: dict[Kind, Callable[[], Iterator[tuple[str, str]]]] = {
     Kind.presets: _presets,
-    Kind.methods: lambda: ((name, method.summary) for name, method in METHODS.items()),
-    Kind.models: lambda: ((name, family.summary) for name, family in MODELS.items()),
-    Kind.datasets: lambda: ((name, entry.summary) for name, entry in DATASETS.items()),
+    Kind.methods: _methods,
+    Kind.models: _models,
+    Kind.datasets: _datasets,
 }

@@ -104,19 +104,5 @@ def result_table(result: dict[str, Any]) -> Table:
     return table
 
 
-def verdict(result: dict[str, Any]) -> str:
-    """Whether the unlabeled images helped, in a sentence, from figures before any pick."""
-    supervised, last = result["supervised"].get("accuracy"), result["last_round"].get("accuracy")
-    if supervised is None or last is None or len(result["rounds"]) == 1:
-        return ""
-    gain = last - supervised
-    if gain > 0:
-        return f"Unlabeled images helped: {supervised:.1f} % from labels alone, {last:.1f} % after the last round."
-    return (
-        f"Unlabeled images did not help: {supervised:.1f} % from labels alone, {last:.1f} % after the last round. "
-        "Try longer rounds, start=finetune or rounds.selection=per_class."
-    )
-
-
 def _percent(value: float | None) -> str:
     return "" if value is None else f"{value:.1f} %"

@@ -7,13 +7,15 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import click
 import typer
 from rich.console import Console
 
 from dmt import __version__
 from dmt.cli import config, demo, listing, train
 from dmt.errors import DMTError
+
+UsageError: Any = typer.BadParameter.__mro__[1]
+"""The base of all usage errors: click's own in older versions of Typer, Typer's copy of it in newer ones."""
 
 app = typer.Typer(
     name="dmt",
@@ -49,10 +51,10 @@ def main() -> None:
     except DMTError as error:
         errors.print(f"[red]error:[/] {_plain(error)}")
         status = error.exit_status
-    except (click.exceptions.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         errors.print("interrupted; the same command goes on where it stopped.")
         status = 130
-    except click.ClickException as error:
+    except UsageError as error:
         error.show()
         status = 2
     except Exception as error:  # noqa: BLE001 - the last resort: our bug

@@ -1,5 +1,6 @@
 """`dmt train`: one run, from a preset or a file to its report."""
 
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -7,11 +8,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from dmt.cli.live import LiveView, result_table, verdict
+from dmt.cli.live import LiveView, result_table
 from dmt.config_files import load_config
-from dmt.report import write_report
-from dmt.run import run
-from dmt.run_folder import default_run_folder
 
 EXAMPLES = """Examples:
 
@@ -42,14 +40,22 @@ train.__doc__ = f"{train.__doc__}\n\n{EXAMPLES}"
 def train_and_print(source: str, overrides: list[str], run_dir: Path | None) -> dict[str, Any]:
     """Run with a live view, write the report, print the table."""
     config = load_config(source, overrides)
+    # Imported here: torch takes seconds to load, and a mistyped config or `--help` should answer at once.
+    from dmt.methods import settings_without_effect
+    from dmt.report import summary, write_report
+    from dmt.run import run
+    from dmt.run_folder import default_run_folder
+
+    for key in settings_without_effect(config, (override.partition("=")[0] for override in overrides)):
+        warnings.warn(f"{key} has no effect on method={config.method}, scheme={config.scheme}.", stacklevel=2)
     folder = run_dir or default_run_folder(config, Path(source).stem)
     console = Console(highlight=False)
     with LiveView(console) as view:
         result = run(config, run_dir=folder, observer=view)
     report = write_report(folder)
     console.print(result_table(result))
-    for line in (verdict(result), f"Final: {result['picked']['what']}, {result['picked']['why']}."):
-        console.print(escape(line))
+    for line in (summary(folder), f"Final: {result['picked']['what']}, {result['picked']['why']}."):
+        console.print(escape(line), soft_wrap=True)
     console.print(
         f"Run folder [bold]{escape(str(folder))}[/], report {escape(str(report))}, {result['seconds']:.0f} s",
         soft_wrap=True,

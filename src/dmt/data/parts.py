@@ -71,6 +71,7 @@ class UnlabeledPart:
 class Parts:
     """Everything one arm of a run works on. `validation` is None where no labels were set aside for choices."""
 
+    num_classes: int
     labeled: Part
     unlabeled: UnlabeledPart
     validation: Part | None

@@ -78,9 +78,21 @@ def read_store(folder: Path, keys: Sequence[str], provenance: Provenance) -> Pre
     return Prediction(label=label, code=torch.tensor(table["code"].to_numpy().astype("int32")))
 
 
-def select(prediction: Prediction, spec: PseudoSpec) -> PseudoLabels:
-    """The top fraction of a store: ranked on codes, with exact counts."""
-    mask = select_top(prediction.code, prediction.label, spec.top_fraction, per_class=spec.selection == "per_class")
+def select(prediction: Prediction, spec: PseudoSpec, *, class_shares: Sequence[float]) -> PseudoLabels:
+    """The top fraction of a store: ranked on codes, with exact counts.
+
+    Args:
+        prediction: what the store holds.
+        spec: how much of it, selected how.
+        class_shares: of each class in the labeled set, for `class_prior`.
+    """
+    mask = select_top(
+        prediction.code,
+        prediction.label,
+        spec.top_fraction,
+        per_class=spec.selection != "overall",
+        class_shares=class_shares if spec.selection == "class_prior" else None,
+    )
     positions = mask.nonzero().squeeze(1)
     confidence = decode_confidence(prediction.code[positions])
     return PseudoLabels(positions=positions, label=prediction.label[positions], confidence=confidence)

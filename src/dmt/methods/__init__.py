@@ -1,5 +1,7 @@
 """The methods, by name. Adding one is a file, a line here, a test and a preset."""
 
+from collections.abc import Iterable
+
 from dmt.config import Config
 from dmt.config_files import did_you_mean
 from dmt.errors import ConfigError
@@ -23,6 +25,14 @@ METHODS: dict[str, type[Method]] = {
     "self_training": SelfTraining,
     "online_self_training": OnlineSelfTraining,
 }
+
+
+def settings_without_effect(config: Config, keys: Iterable[str]) -> list[str]:
+    """Those of some dotted keys that change nothing under the config's method and scheme."""
+    unused = build_method(config).unused
+    if config.scheme == "chain":
+        unused = (*unused, "networks.b")
+    return [key for key in keys if any(key == name or key.startswith(f"{name}.") for name in unused)]
 
 
 def build_method(config: Config) -> Method:

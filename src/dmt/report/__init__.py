@@ -1,5 +1,5 @@
 """The page that tells what a finished run did, made from the files of its folder alone."""
 
-from dmt.report.html import write_report
+from dmt.report.html import summary, write_report
 
-__all__ = ["write_report"]
+__all__ = ["summary", "write_report"]

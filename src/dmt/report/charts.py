@@ -7,6 +7,12 @@ from dataclasses import dataclass
 MAX_POINTS = 160
 """A curve of more points than pixels only makes the page heavy."""
 
+MIN_SPAN = 5.0
+"""Points of accuracy that a chart spans at least, so that a difference of tenths does not look like a cliff."""
+
+INSET = 0.05
+"""Room beside the first and the last round, as a share of the rounds, for the figures above their points."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
@@ -70,10 +76,11 @@ CURVE_FRAME = Frame(width=240, height=104, left=36, right=6, top=8, bottom=18)
 def accuracy_chart(series: Sequence[Series], *, title: str, reference: tuple[str, float] | None) -> Chart:
     """Percent by round; `reference` names the dashed line and says where it lies."""
     values = [y for one in series for _, y in one.points] + ([reference[1]] if reference else [])
-    pad = 1.0 if max(values) == min(values) else 0.0
-    y_ticks = nice_ticks(max(0.0, min(values) - pad), min(100.0, max(values) + pad))
+    spare = max(0.0, MIN_SPAN - (max(values) - min(values))) / 2
+    y_ticks = nice_ticks(max(0.0, min(values) - spare), min(100.0, max(values) + spare))
     rounds = sorted({x for one in series for x, _ in one.points})
-    place = _Place(ACCURACY_FRAME, (rounds[0], rounds[-1]), (y_ticks[0], y_ticks[-1]))
+    inset = INSET * (rounds[-1] - rounds[0])
+    place = _Place(ACCURACY_FRAME, (rounds[0] - inset, rounds[-1] + inset), (y_ticks[0], y_ticks[-1]))
     return Chart(
         title=title,
         frame=ACCURACY_FRAME,
@@ -88,7 +95,7 @@ def curve_chart(title: str, points: Sequence[tuple[float, float]], *, high: floa
     """A small chart of one logged value by step, from 0 to about `high`, which charts to be compared share."""
     finite = [(x, y) for x, y in points if math.isfinite(y)] or [(0.0, 0.0)]
     shown = thin(finite, MAX_POINTS)
-    y_ticks = nice_ticks(min(0.0, min(y for _, y in finite)), high if high > 0 else 1.0, count=2)
+    y_ticks = nice_ticks(min(0.0, *(y for _, y in finite)), high if high > 0 else 1.0, count=2)
     last = finite[-1][0]
     place = _Place(CURVE_FRAME, (min(0.0, finite[0][0]), last), (y_ticks[0], y_ticks[-1]))
     return Chart(

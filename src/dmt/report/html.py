@@ -36,6 +36,12 @@ def write_report(run_folder: Path) -> Path:
     return path
 
 
+def summary(run_folder: Path) -> str:
+    """The report's headline: whether unlabeled images helped, in a sentence."""
+    run = read_run(run_folder)
+    return story.headline(run, story.compare(run)).replace(story.NO_BREAK, " ")
+
+
 def render(run: RunFiles) -> str:
     """The page as text."""
     return _template().render(page=_page(run), percent=story.percent, change=tables.change)

@@ -1,9 +1,9 @@
 """What a run says in sentences: whether unlabeled data helped, what was picked, on which labels."""
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
+from dmt.choose import paired_difference
 from dmt.evaluate import Scores
 from dmt.report.files import RunFiles, StageFiles
 
@@ -85,8 +85,7 @@ def compare(run: RunFiles) -> Comparison | None:
     before, after = accuracy_of(first, part), accuracy_of(last, part)
     if first is last or before is None or after is None:
         return None
-    scores = first.scores.get(part), last.scores.get(part)
-    error = _standard_error(*scores) if scores[0] and scores[1] else None
+    error = _standard_error(first.scores.get(part), last.scores.get(part))
     count = run.result.get("num_test") if part == "test" else run.result.get("num_validation")
     return Comparison(part=part, before=before, after=after, error=error, count=count or None)
 
@@ -124,8 +123,6 @@ def choice_labels(run: RunFiles) -> str:
     """Which labels the choice was made on."""
     validation: dict[str, Any] = run.config.get("validation") or {}
     count, labeled = run.result.get("num_validation", 0), run.result.get("num_labeled", 0)
-    if len(run.stages) == 1:
-        return "There was one stage, so nothing was chosen."
     if validation.get("source") == "cross_validation":
         folds = validation.get("num_folds", 2)
         return f"Chosen by {folds}-fold cross-validation over the {labeled:,} labels; the test labels decided nothing."
@@ -149,9 +146,8 @@ def _headline_of_one_stage(run: RunFiles) -> str:
     return f"{training}: {percent(accuracy)} accuracy on {reported_part(run)} images."
 
 
-def _standard_error(first: Scores, second: Scores) -> float | None:
+def _standard_error(first: Scores | None, second: Scores | None) -> float | None:
     """Of the difference in accuracy on the same images, points."""
-    if first.targets.shape != second.targets.shape or len(first.targets) < 2:
+    if first is None or second is None or first.targets.shape != second.targets.shape or len(first.targets) < 2:
         return None
-    difference = second.correct.double() - first.correct.double()
-    return float(100.0 * difference.std()) / math.sqrt(len(difference))
+    return 100.0 * paired_difference(second, first)[1]

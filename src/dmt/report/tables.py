@@ -1,5 +1,6 @@
 """The report's tables: rounds, classes, confusion, pseudo labels."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +8,6 @@ from typing import Any
 from dmt.evaluate import Scores
 from dmt.report.files import RunFiles, StageFiles
 from dmt.report.story import accuracy_of, final_stage, signed
-from dmt.selection import select_top
 
 MAX_MATRIX_CLASSES = 25
 """A larger matrix cannot be read on a screen; the list of mix-ups says it then."""
@@ -101,7 +101,10 @@ def class_rows(run: RunFiles) -> list[ClassRow]:
 
 
 def confusion_table(scores: Scores, names: Sequence[str]) -> ShadedTable | None:
-    """Rows true classes, columns predicted ones, shaded by the share of the row; None when it would be too large."""
+    """Rows true classes, columns predicted ones; None when it would be too large.
+
+    Shaded by the root of the share of the row, so that a few mistakes show.
+    """
     if len(names) > MAX_MATRIX_CLASSES:
         return None
     counts = scores.confusion.tolist()
@@ -111,7 +114,7 @@ def confusion_table(scores: Scores, names: Sequence[str]) -> ShadedTable | None:
         cells = [
             Cell(
                 text=str(count) if count else "",
-                shade=count / total,
+                shade=math.sqrt(count / total),
                 title=f"{count} of {sum(row)} images of {name} predicted as {predicted}",
             )
             for predicted, count in zip(names, row, strict=True)
@@ -140,7 +143,7 @@ def pseudo_table(run: RunFiles, names: Sequence[str]) -> ShadedTable | None:
     columns, counts = [], []
     several = len({stage.row["network"] for stage in run.stages}) > 1
     for stage in run.stages:
-        selected = _selected_by_class(stage, run.config, len(names))
+        selected = _selected_by_class(stage, len(names))
         if selected is not None:
             columns.append(f"{stage.row['round']}{stage.row['network'] if several else ''}")
             counts.append(selected)
@@ -186,19 +189,14 @@ def _known(value: float | None) -> str:
     return "" if value is None else f"{value:.1f}"
 
 
-def _selected_by_class(stage: StageFiles, config: dict[str, Any], num_classes: int) -> list[tuple[int, int]] | None:
-    """(kept, predicted) of each class; the store holds all predictions, the selection is made anew from the plan."""
-    fraction = stage.row.get("top_fraction")
-    if stage.pseudo is None or fraction is None:
+def _selected_by_class(stage: StageFiles, num_classes: int) -> list[tuple[int, int]] | None:
+    """(kept, predicted) of each class; None where the run recorded neither."""
+    kept = stage.row.get("pseudo_labels_per_class")
+    if stage.pseudo is None or kept is None or len(kept) != num_classes:
         return None
-    label, code = stage.pseudo
-    selection = (stage.plan.get("pseudo") or config.get("rounds") or {}).get("selection", "per_class")
-    mask = select_top(code, label, fraction, per_class=selection == "per_class")
-    kept, predicted = label[mask], label[label >= 0]
-    if len(predicted) and int(predicted.max()) >= num_classes:
-        return None
-    pairs = zip(*(one.bincount(minlength=num_classes).tolist() for one in (kept, predicted)), strict=True)
-    return list(pairs)
+    label, _ = stage.pseudo
+    predicted = label[(label >= 0) & (label < num_classes)].bincount(minlength=num_classes).tolist()
+    return list(zip(kept, predicted, strict=True))
 
 
 def _pseudo_cell(kept: int, predicted: int, most: int) -> Cell:

@@ -1,0 +1,51 @@
+# Every target makes .venv by itself; PYTHON names the interpreter to make it with (3.11 or newer).
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help demo test test-slow check format wheel clean
+
+help:
+	@echo "make demo       install, and train on handwritten digits with 20 labels (about a minute)"
+	@echo "make test       install with the test extra, and run the tests"
+	@echo "make check      formatting, lint, types, tests with coverage"
+	@echo "make test-slow  the tests that train full-size networks"
+	@echo "make format     rewrite the sources in the project's format"
+	@echo "make wheel      build dist/*.whl"
+
+demo: .venv/.installed
+	$(BIN)/dmt demo
+
+test: .venv/.installed-test
+	$(BIN)/pytest -m "not slow"
+
+test-slow: .venv/.installed-test
+	$(BIN)/pytest -m slow
+
+check: .venv/.installed-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest -q -m "not slow" --cov --cov-report=term --cov-fail-under=90
+
+format: .venv/.installed-test
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+wheel: .venv/.installed-test
+	$(BIN)/python -m build --outdir dist
+
+clean:
+	rm -rf .venv build dist .coverage .mypy_cache .ruff_cache .pytest_cache
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "dmt needs Python 3.11 or newer; found $$($(PYTHON) --version). Name another one: make PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m venv .venv
+
+.venv/.installed: pyproject.toml | .venv/bin/python
+	$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+.venv/.installed-test: pyproject.toml | .venv/bin/python
+	$(BIN)/pip install --quiet --editable '.[test]'
+	@touch $@ .venv/.installed

@@ -1,0 +1,104 @@
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import Dataset, TensorDataset
+
+from dmt.data.own import data_set_from_torch
+from dmt.errors import DataError
+
+
+def some(labels: list[int], *, channels: int = 1) -> TensorDataset:
+    pixels = torch.randint(256, (len(labels), channels, 4, 6), generator=torch.Generator().manual_seed(0))
+    return TensorDataset(pixels.to(torch.uint8), torch.tensor(labels))
+
+
+class Unreadable(Dataset[Any]):
+    """Images whose labels must not be looked at."""
+
+    class Label:
+        def __index__(self) -> int:
+            raise AssertionError("a label of an unlabeled image was read")
+
+        __int__ = __array__ = __float__ = __index__
+
+    def __len__(self) -> int:
+        return 5
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, Any]:
+        return torch.full((1, 4, 6), index, dtype=torch.uint8), self.Label()
+
+
+class ImagesOnly(Dataset[Any]):
+    def __len__(self) -> int:
+        return 5
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return torch.full((1, 4, 6), index, dtype=torch.uint8)
+
+
+def wrap(**parts: Dataset[Any]) -> Any:
+    return data_set_from_torch(parts, name="mine", image_size=None)
+
+
+def test_a_train_part_is_taken_as_it_is() -> None:
+    data = wrap(train=some([0, 1, -1, 2, 1]), test=some([0, 1]))
+    assert data.train.labels(range(5)).tolist() == [0, 1, -1, 2, 1]
+    assert data.class_names == ("0", "1", "2")
+    assert data.validation is None
+    assert len(data.test) == 2
+    assert data.image_size == (4, 6)
+
+
+@pytest.mark.parametrize("unlabeled", [Unreadable(), ImagesOnly()])
+def test_labels_of_the_unlabeled_part_are_never_read(unlabeled: Dataset[Any]) -> None:
+    data = wrap(labeled=some([0, 1, 1]), unlabeled=unlabeled, test=some([0, 1]))
+    assert len(data.train) == 8
+    assert data.train.labels(range(8)).tolist() == [0, 1, 1, *[-1] * 5]
+    assert data.train.images([4])[0, 0, 0, 0] == 1
+
+
+def test_keys_are_unique() -> None:
+    data = wrap(labeled=some([0, 1, 1]), unlabeled=ImagesOnly(), test=some([0, 1]), validation=some([1, 0]))
+    keys = [part.key(i) for part in (data.train, data.test, data.validation) for i in range(len(part))]
+    assert len(set(keys)) == len(keys) == 12
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_statistics_are_those_of_the_training_images(channels: int) -> None:
+    train = some([0, 1, 0, 1], channels=channels)
+    data = wrap(train=train, test=some([0, 1], channels=channels))
+    pixels = np.stack([train[i][0].numpy() for i in range(4)]) / 255
+    np.testing.assert_allclose(data.mean, pixels.mean(axis=(0, 2, 3)))
+    np.testing.assert_allclose(data.std, pixels.std(axis=(0, 2, 3)))
+
+
+def test_images_are_resized_in_every_part() -> None:
+    parts = {name: some([0, 1]) for name in ("train", "test", "validation")}
+    data = data_set_from_torch(parts, name="mine", image_size=(8, 5))
+    assert data.validation is not None
+    for part in (data.train, data.test, data.validation):
+        assert part.images([0, 1]).shape == (2, 1, 8, 5)
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"train": some([0, 1])}, "needs `test`"),
+        ({"test": some([0, 1])}, "either `train` or `labeled`"),
+        ({"train": some([0, 1]), "labeled": some([0, 1]), "test": some([0, 1])}, "either `train` or `labeled`"),
+        ({"train": some([0, 1]), "test": some([0, 1]), "val": some([0, 1])}, "unknown part 'val'"),
+        ({"train": some([-1, -1]), "test": some([0, 1])}, "No image .* has a label"),
+        ({"train": some([0, 2]), "test": some([0, 1])}, r"found \[0, 2\]"),
+        ({"train": some([1, 2]), "test": some([0, 1])}, r"found \[1, 2\]"),
+        ({"train": some([0, 0]), "test": some([0, 1])}, "two or more"),
+        ({"train": some([0, 1]), "test": ImagesOnly()}, "without a label"),
+        ({"train": some([0, 1]), "test": some([0, 1, 2])}, "2"),
+        ({"train": some([0, 1]), "test": some([0, 1]), "validation": some([0, 5])}, "5"),
+        ({"train": some([0, 1], channels=3), "test": some([0, 1], channels=1)}, "channels|shape"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(parts: dict[str, Dataset[Any]], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        wrap(**parts)
