@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_runs import NUM_CLASSES, TINY_NETWORKS, striped_images, striped_set, tiny_config, tiny_parts
 from torch.utils.data import Dataset, TensorDataset
 
 from dmt.data.images import ArrayImages, DataSet
 from dmt.data.parts import Part, SealedLabels
 from dmt.data.splits import Split, split_from_list
 from dmt.run import run
+from tiny_runs import NUM_CLASSES, TINY_NETWORKS, striped_images, striped_set, tiny_config, tiny_parts
 
 LABELED_INDICES = tuple(range(9))
 

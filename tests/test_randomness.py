@@ -36,9 +36,14 @@ def test_seeded_torch_repeats_and_leaves_the_global_generator() -> None:
 
 def test_seeded_torch_leaves_the_global_generator_after_an_error() -> None:
     before = torch.get_rng_state()
-    with pytest.raises(KeyError), seeded_torch(generator(0, "x")):
-        torch.rand(3)
-        raise KeyError
+
+    def fail() -> None:
+        with seeded_torch(generator(0, "x")):
+            torch.rand(3)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
     assert torch.equal(torch.get_rng_state(), before)
 
 

@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import pytest
 
@@ -76,5 +77,5 @@ def test_schedules_begin_at_one_and_never_rise() -> None:
     for schedule in SCHEDULES.values():
         values = [schedule(step / 100) for step in range(100)]
         assert values[0] == 1.0
-        assert all(later <= earlier for earlier, later in zip(values, values[1:], strict=False))
+        assert all(later <= earlier for earlier, later in pairwise(values))
     assert set(SCHEDULES) == {"cosine", "poly", "constant"}

@@ -109,11 +109,30 @@ def test_anything_that_ranks_may_be_selected_on(dtype: torch.dtype) -> None:
     assert mask.tolist() == [True, False, True]
 
 
+@pytest.mark.parametrize("alpha", ["0.2", "0.5", "1.0"])
+@pytest.mark.parametrize("shares", [["1/2", "1/3", "1/6"], ["1/3", "1/3", "1/3"], ["1", "0", "0"]])
+def test_no_class_gets_more_than_the_top_fraction_of_its_share(shares: list[str], alpha: str) -> None:
+    random = torch.Generator().manual_seed(0)
+    confidence = torch.rand(90, generator=random)
+    prediction = torch.tensor([0] * 60 + [1] * 20 + [-1] * 6 + [2] * 4)
+    share = [float(Fraction(one)) for one in shares]
+    mask = select_top(confidence, prediction, float(alpha), per_class=True, class_shares=share)
+    for k in range(3):
+        members = (prediction == k).nonzero().squeeze(1).tolist()
+        quota = min(
+            exact_per_class(len(members), alpha), math.ceil(Fraction(shares[k]) * Fraction(alpha) * 84)
+        )  # 84 sites have a prediction
+        kept = sorted(members, key=lambda i: (-confidence[i].item(), i))[:quota]
+        assert mask[members].nonzero().squeeze(1).tolist() == [j for j, i in enumerate(members) if i in kept]
+    assert not mask[prediction < 0].any()
+
+
 def test_promised_signature() -> None:
     parameters = inspect.signature(select_top).parameters
-    assert list(parameters) == ["confidence", "prediction", "top_fraction", "per_class"]
+    assert list(parameters)[:4] == ["confidence", "prediction", "top_fraction", "per_class"]
     assert parameters["per_class"].kind is inspect.Parameter.KEYWORD_ONLY
     assert parameters["per_class"].default is inspect.Parameter.empty
+    assert all(one.default is None for name, one in parameters.items() if name not in list(parameters)[:4])
 
 
 def exact_halvings(logits: list[float]) -> Decimal:

@@ -24,7 +24,9 @@ PSEUDO = PseudoLabels(
 )
 
 
-def batches(*, num_labeled: int = 3, num_pseudo: int = 4, seed: int = 0, pseudo: PseudoLabels | None = PSEUDO) -> StepBatches:  # fmt: skip
+def batches(
+    *, num_labeled: int = 3, num_pseudo: int = 4, seed: int = 0, pseudo: PseudoLabels | None = PSEUDO
+) -> StepBatches:
     return StepBatches(
         labeled=Part(SOURCE, LABELED),
         num_labeled=num_labeled,

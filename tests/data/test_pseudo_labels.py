@@ -9,7 +9,7 @@ import torch
 from dmt.data.pseudo_labels import Provenance, PseudoLabels, read_store, select, write_store
 from dmt.errors import CheckpointError
 from dmt.selection import decode_confidence
-from dmt.types import Prediction, PseudoSpec
+from dmt.types import Prediction, PseudoSpec, Selection
 
 KEYS = ["train/00003", "train/00001", "größe/bild 2.png", "train/00009", "train/00010"]
 PREDICTION = Prediction(
@@ -131,11 +131,17 @@ def test_a_later_format_is_refused(store: Path) -> None:
 
 @pytest.mark.parametrize(
     ("selection", "fraction", "positions"),
-    [("overall", 0.5, [0, 3]), ("per_class", 0.5, [3, 4]), ("overall", 1.0, [0, 1, 3, 4]), ("per_class", 0.6, [0, 1, 3, 4])],
-)  # fmt: skip
-def test_selection_from_a_store(selection: str, fraction: float, positions: list[int]) -> None:
-    spec = PseudoSpec(teacher="a", teacher_round=0, top_fraction=fraction, selection=selection)  # type: ignore[arg-type]
-    chosen = select(PREDICTION, spec)
+    [
+        ("overall", 0.5, [0, 3]),
+        ("per_class", 0.5, [3, 4]),
+        ("overall", 1.0, [0, 1, 3, 4]),
+        ("per_class", 0.6, [0, 1, 3, 4]),
+        ("class_prior", 1.0, [0, 3, 4]),  # class 0 is believed to be a quarter of four images
+    ],
+)
+def test_selection_from_a_store(selection: Selection, fraction: float, positions: list[int]) -> None:
+    spec = PseudoSpec(teacher="a", teacher_round=0, top_fraction=fraction, selection=selection)
+    chosen = select(PREDICTION, spec, class_shares=[0.25, 0.0, 0.75])
     assert isinstance(chosen, PseudoLabels)
     assert len(chosen) == len(positions)
     assert chosen.positions.tolist() == positions
@@ -145,4 +151,5 @@ def test_selection_from_a_store(selection: str, fraction: float, positions: list
 
 def test_selection_without_any_usable_label_is_empty() -> None:
     spec = PseudoSpec(teacher="a", teacher_round=0, top_fraction=1.0, selection="overall")
-    assert len(select(Prediction(label=torch.tensor([-1, -1]), code=torch.tensor([0, 0])), spec)) == 0
+    nothing = Prediction(label=torch.tensor([-1, -1]), code=torch.tensor([0, 0]))
+    assert len(select(nothing, spec, class_shares=[1.0])) == 0

@@ -213,6 +213,12 @@ def test_usage_errors_end_with_status_2(call, arguments) -> None:
     assert call(*arguments)[0] == 2
 
 
+def test_a_setting_without_effect_warns(call) -> None:
+    arguments = ["supervised.steps=20", "precision=fp32", "method=supervised", "loss.gamma_agree=2.0"]
+    status, _, err = call("train", "digits-20", *arguments, "--run-dir", "mine")
+    assert (status, err) == (0, "warning: loss.gamma_agree has no effect on method=supervised, scheme=chain.\n")
+
+
 def test_the_demo_is_the_digits_preset(call, monkeypatch) -> None:
     asked = []
     monkeypatch.setattr("dmt.cli.demo.train_and_print", lambda *arguments: asked.append(arguments))

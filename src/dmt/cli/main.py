@@ -17,6 +17,8 @@ from dmt.errors import DMTError
 UsageError: Any = typer.BadParameter.__mro__[1]
 """The base of all usage errors: click's own in older versions of Typer, Typer's copy of it in newer ones."""
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="dmt",
     help="Few labels, many images: train an image classifier by Dynamic Mutual Training.",
@@ -45,22 +47,30 @@ def _options(version: bool = typer.Option(False, "--version", help="Print the ve
 def main() -> None:
     """Run the command line and leave with the exit status of contracts.md, section 7."""
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
-    warnings.showwarning = lambda message, *_: errors.print(f"[yellow]warning:[/] {_plain(message)}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", UserWarning)
+        warnings.showwarning = lambda message, *_: errors.print(f"[yellow]warning:[/] {_plain(message)}")
+        sys.exit(_status(errors))
+
+
+def _status(errors: Console) -> int:
+    """The exit status, after a line for the user where the command did not end well."""
     try:
         status = app(standalone_mode=False)
     except DMTError as error:
         errors.print(f"[red]error:[/] {_plain(error)}")
         status = error.exit_status
     except (typer.Abort, KeyboardInterrupt):
-        errors.print("interrupted; the same command goes on where it stopped.")
-        status = 130
+        status = INTERRUPTED
     except UsageError as error:
         error.show()
         status = 2
     except Exception as error:  # noqa: BLE001 - the last resort: our bug
         errors.print(f"[red]bug:[/] {_plain(type(error).__name__)}: {_plain(error)}. Traceback in {_log_traceback()}")
         status = 1
-    sys.exit(status or 0)
+    if status == INTERRUPTED:  # newer versions of Typer catch the interrupt themselves and return this
+        errors.print("interrupted; the same command goes on where it stopped.")
+    return int(status or 0)
 
 
 def _plain(message: Any) -> str:

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from dmt.evaluate import Scores
 from dmt.report.files import RunFiles, StageFiles
