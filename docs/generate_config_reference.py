@@ -35,7 +35,7 @@ and values of the wrong type are errors, all reported at once; `dmt config NAME`
 in. `duration` and `supervised` replace the preset's as a whole, since only one of their keys may be set.
 """
 
-_TYPE_NAMES = {bool: "true or false", int: "integer", float: "number", str: "text", type(None): "null"}
+_TYPE_NAMES = {bool: "true or false", int: "integer", float: "number", str: "text", type(None): "null", Any: "value"}
 _BOUNDS = {annotated_types.Ge: ">=", annotated_types.Gt: ">", annotated_types.Le: "<=", annotated_types.Lt: "<"}
 
 

@@ -11,7 +11,8 @@ from torch.utils.data import Dataset, TensorDataset
 
 from dmt.data.images import ArrayImages, DataSet
 from dmt.data.parts import Part, SealedLabels
-from dmt.data.splits import Split, split_from_list
+from dmt.data.split_files import read_labeled_keys
+from dmt.data.splits import Split, split_known
 from dmt.run import run
 from tiny_runs import NUM_CLASSES, TINY_NETWORKS, striped_images, striped_set, tiny_config, tiny_parts
 
@@ -83,10 +84,10 @@ def test_a_list_of_labeled_images_is_dealt_without_a_look_at_other_labels(tmp_pa
     splits = []
     for scramble in (None, 5, 6):
         train = catalog_like(scramble=scramble).train
-        split = split_from_list(
-            listed,
-            train,
-            train.labels(range(45)).numpy(),
+        labels = train.labels(range(45)).numpy()
+        split = split_known(
+            read_labeled_keys(listed, train, labels),
+            labels,
             num_classes=NUM_CLASSES,
             num_unlabeled=20,
             validation_source=source,

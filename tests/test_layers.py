@@ -18,6 +18,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "inference",
         "checkpoint",
+        "metrics_log",
         "train",
         "label",
         "evaluate",

@@ -14,13 +14,14 @@ from dmt.data.catalog import load_dataset
 from dmt.data.images import DataSet
 from dmt.data.own import data_set_from_torch
 from dmt.data.parts import Part, Parts, UnlabeledPart
-from dmt.data.splits import Split, draw_split, folds, read_split, split_from_list, write_split
+from dmt.data.split_files import read_keys, read_labeled_keys, read_split, write_split
+from dmt.data.splits import Split, draw_split, folds, split_known
 from dmt.errors import ConfigError
 from dmt.models.network import Network, Preprocessing, check_output
 from dmt.models.registry import build_network
-from dmt.randomness import generator
+from dmt.randomness import generator, seeded_torch
 from dmt.stages import Arm
-from dmt.types import Stage
+from dmt.types import UNLABELED, Stage
 
 FEW_LABELS_PER_CLASS = 10
 """Below this, setting labels aside costs more than it tells, and validation is by cross-validation."""
@@ -40,10 +41,15 @@ def load_data(config: Config, datasets: Mapping[str, Dataset[Any]] | None) -> Da
 def resolve_validation(config: Config, data: DataSet, *, plan: Sequence[Stage]) -> Config:
     """Settle where the labels for choices come from, where the config leaves it open."""
     if config.validation.source is not None:
+        if config.validation.source != "none" and data.validation is not None:
+            raise ConfigError(
+                f"validation.source is {config.validation.source!r}, but the data bring a validation part; "
+                "leave validation.source out."
+            )
         return config
     if data.validation is not None or len(plan) == 1:
         source = "none"  # the data bring their own part, or there is nothing to choose from
-    elif (config.data.num_labeled or 0) < FEW_LABELS_PER_CLASS * data.num_classes:
+    elif _num_labeled(config, data) < FEW_LABELS_PER_CLASS * data.num_classes:
         source = "cross_validation"
     else:
         source = "cut"
@@ -75,43 +81,47 @@ def build_arms(config: Config, data: DataSet, folder: Path, *, needs_all_labels:
 
 def network_builder(
     config: Config, data: DataSet, models: Mapping[str, nn.Module | ModelFactory] | None
-) -> Callable[[str], Network]:
-    """A function from a network's label to a new network with its initial weights.
+) -> Callable[[str, np.random.Generator], Network]:
+    """A function from a network's label and a stream to a new network with its initial weights.
 
-    Fresh weights come from torch's global generator, which the caller seeds. Each network is built and tried once here,
+    Each network is built and tried once here,
     so that a name or an output that does not fit is an error before any training.
     """
 
-    def build(label: str) -> Network:
-        if models is not None:
-            return _own_network(models, label, data)
-        network = config.networks.a if label == "a" else config.networks.b
-        return build_network(
-            network.name,
-            num_classes=data.num_classes,
-            channels=data.channels,
-            mean=data.mean,
-            std=data.std,
-            weights=network.weights,
-            allow_missing=network.allow_missing,
-            options=network.options,
-            key=f"networks.{label}",
-        )
+    def build(label: str, stream: np.random.Generator) -> Network:
+        with seeded_torch(stream):
+            return _configured_network(config, label, data) if models is None else _own_network(models, label, data)
 
     for label in ("a", "b") if config.scheme == "mutual" else ("a",):
-        check_output(build(label), data.train.images([0, 1]).float() / 255)
+        check_output(build(label, generator(config.seed, "unused")), data.train.images([0, 1]).float() / 255)
     return build
+
+
+def _configured_network(config: Config, label: str, data: DataSet) -> Network:
+    network = config.networks.a if label == "a" else config.networks.b
+    return build_network(
+        network.name,
+        num_classes=data.num_classes,
+        channels=data.channels,
+        mean=data.mean,
+        std=data.std,
+        weights=network.weights,
+        allow_missing=network.allow_missing,
+        options=network.options,
+        key=f"networks.{label}",
+    )
 
 
 def _split(config: Config, data: DataSet, labels: np.ndarray, folder: Path, *, needs_all_labels: bool) -> Split:
     if (folder / "test.txt").is_file():
         return read_split(folder, train=data.train, test=data.test)
-    split = _draw(config, data, labels)
-    if needs_all_labels:
-        everything = sorted({*split.labeled, *split.unlabeled})
-        split = Split(labeled=tuple(everything), unlabeled=(), validation=split.validation)
+    split = _oracle_split(labels) if needs_all_labels else _draw(config, data, labels)
     write_split(split, folder, train=data.train, test=data.test)
     return split
+
+
+def _oracle_split(labels: np.ndarray) -> Split:
+    return Split(labeled=tuple(np.flatnonzero(labels != UNLABELED).tolist()), unlabeled=())
 
 
 def _draw(config: Config, data: DataSet, labels: np.ndarray) -> Split:
@@ -125,9 +135,19 @@ def _draw(config: Config, data: DataSet, labels: np.ndarray) -> Split:
         "class_names": data.class_names,
     }
     if config.data.labeled is not None:
-        return split_from_list(Path(config.data.labeled), data.train, labels, **arguments)
-    num_labeled = config.data.num_labeled or int((labels >= 0).sum())
-    return draw_split(labels, num_labeled=num_labeled, **arguments)
+        listed = read_labeled_keys(Path(config.data.labeled), data.train, labels)
+        return split_known(listed, labels, **arguments)
+    if config.data.num_labeled is None:
+        return split_known(np.flatnonzero(labels != UNLABELED), labels, **arguments)
+    return draw_split(labels, num_labeled=config.data.num_labeled, **arguments)
+
+
+def _num_labeled(config: Config, data: DataSet) -> int:
+    if config.data.num_labeled is not None:
+        return config.data.num_labeled
+    if config.data.labeled is not None:
+        return len(read_keys(Path(config.data.labeled), data.train))
+    return int((data.train.labels(range(len(data.train))) != UNLABELED).sum())
 
 
 def _parts(

@@ -18,7 +18,12 @@ class Section(BaseModel):
     """A part of the config: unknown keys are errors, values are never converted, nothing changes after loading."""
 
     model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, validate_default=True, use_attribute_docstrings=True
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        allow_inf_nan=False,
+        validate_default=True,
+        use_attribute_docstrings=True,
     )
 
 
@@ -65,8 +70,8 @@ class NetworkConfig(Section):
     """null = random, `pretrained` = the library's own download, or a .safetensors file."""
     allow_missing: bool = False
     """Whether tensors that the weights file lacks, or whose shape differs, may keep their initial values."""
-    options: dict[str, Scalar] = Field(default_factory=dict)
-    """Further arguments of the timm or torchvision constructor."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Further arguments of the timm or torchvision constructor: numbers, text, true or false."""
     head_branches: Count | None = None
     """Branches of a DeepLab-v2 head (segmentation)."""
 
@@ -75,7 +80,9 @@ class NetworksConfig(Section):
     """The networks; `b` is used by mutual schemes only."""
 
     a: NetworkConfig = NetworkConfig()
+    """The network of a chain; the first of a pair."""
     b: NetworkConfig = NetworkConfig()
+    """The second of a pair; it may be another architecture."""
 
 
 class RoundsConfig(Section):

@@ -20,7 +20,14 @@ PRESETS = resources.files("dmt") / "presets"
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, reading 1e-3 as a number as YAML 1.2 does."""
+    """The safe loader, reading 1e-3 as a number as YAML 1.2 does, and refusing a key that is given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        twice = next((key for key in keys if keys.count(key) > 1), None)
+        if twice is not None:
+            raise yaml.constructor.ConstructorError(None, None, f"the key {twice!r} is given twice", node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 _Loader.add_implicit_resolver(

@@ -66,10 +66,11 @@ def infer(
         What `convert` returned, concatenated in the order of the images, on the CPU.
     """
     slices = _Slices(part, batch_size)
-    loader = DataLoader(slices, batch_size=None, sampler=list(engine.share(len(slices))), num_workers=workers)
+    mine = list(engine.share(len(slices)))
+    loader = DataLoader(slices, batch_size=None, sampler=mine, num_workers=workers, generator=torch.Generator())
     observer.task_started(title, len(part))
     rows = []
-    for number, images in zip(engine.share(len(slices)), loader, strict=True):
+    for number, images in zip(mine, loader, strict=True):
         converted = convert(_logits(networks, images, engine))
         rows.append((number, tuple(tensor.cpu() for tensor in converted)))
         observer.task_advanced(min((number + 1) * batch_size, len(part)))

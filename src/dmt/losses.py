@@ -51,8 +51,9 @@ def dynamic_weights(
     valid = pseudo_label != ignore_index
     label = torch.where(valid, pseudo_label, 0)
     log_p = log_probabilities.gather(1, label.unsqueeze(1)).squeeze(1).clamp(min=MIN_LOG_PROBABILITY)
-    log_confidence, student_label = log_probabilities.max(dim=1)
-    confidence = log_confidence.exp() if student_confidence is None else student_confidence
+    student_label = log_probabilities.argmax(dim=1)
+    # Not exp of the log: a c_A that came from a softmax of the same logits must tie with c_B, not lose to it.
+    confidence = logits.float().softmax(dim=1).amax(dim=1) if student_confidence is None else student_confidence
 
     agrees = student_label == label
     surer = ~agrees & (confidence > pseudo_confidence)
@@ -86,7 +87,9 @@ def dynamic_loss(
         normalizer: the number of sites to divide by when this batch is a part of a larger one (other processes, other
             micro-batches); counted here when None.
     """
-    total = (weights * site_cross_entropy(logits, target, ignore_index=ignore_index)).sum()
+    cross_entropy = site_cross_entropy(logits, target, ignore_index=ignore_index)
+    # A vetoed site counts nothing even where its cross-entropy is infinite.
+    total = (weights * torch.where(weights > 0, cross_entropy, 0.0)).sum()
     if normalizer is None:
         normalizer = (target != ignore_index).sum()
     return total / normalizer.clamp(min=1)

@@ -17,6 +17,7 @@ from dmt.data.augment import build_augment
 from dmt.engine import Engine, environment, peak_memory_mb
 from dmt.evaluate import Scores, pool
 from dmt.methods import build_method
+from dmt.metrics_log import MetricsLog
 from dmt.progress import Silent
 from dmt.result import build_result
 from dmt.run_folder import RunFolder, default_run_folder, open_run_folder
@@ -34,7 +35,8 @@ def run(
 ) -> dict[str, Any]:
     """Train by a config and return the result that is also in the run folder's result.json.
 
-    The same call on the same folder goes on where it stopped, and returns at once when it was finished.
+    The same call on the same folder goes on where it stopped, and returns at once when it was finished. Own data sets
+    and networks are not part of the config: bring the same ones again.
 
     Args:
         config: a `Config`, a dict, a preset's name or a YAML file.
@@ -69,7 +71,7 @@ def run(
             build_network=network_builder(config, data, models),
             augment=build_augment(config.augment, config.data.name),
             observer=observer,
-            log=folder.log,
+            metrics=MetricsLog(folder.path / "metrics.jsonl"),
         )
         main, folds = build_arms(config, data, folder.path, needs_all_labels=method.needs_all_labels)
         _describe(folder, engine, plan)

@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import json
 import os
 import socket
 from collections.abc import Iterator
@@ -39,11 +38,6 @@ class RunFolder:
         """What the run was started on, or None where it is new."""
         path = self.path / "environment.json"
         return read_json(path) if path.is_file() else None
-
-    def log(self, record: dict[str, Any]) -> None:
-        """Append a line to metrics.jsonl."""
-        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
 
     def write_json(self, name: str, value: Any) -> None:
         """Write one of the folder's JSON files."""

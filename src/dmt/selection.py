@@ -32,7 +32,7 @@ def confidence_code(logits: Tensor) -> Tensor:
     others = logits.scatter(1, top, -math.inf)
     log_rest = torch.logsumexp(others, dim=1) - torch.logsumexp(logits, dim=1)
     code = (log_rest * (-CODES_PER_HALVING / math.log(2))).round().clamp(0, MAX_CODE)
-    return torch.where(code.isfinite(), code, 0).to(torch.int32)
+    return torch.where(logits.isfinite().all(dim=1), code, 0).to(torch.int32)
 
 
 def decode_confidence(code: Tensor) -> Tensor:
@@ -41,8 +41,11 @@ def decode_confidence(code: Tensor) -> Tensor:
 
 
 def overall_quota(num_sites: int, top_fraction: float) -> int:
-    """How many of `num_sites` the overall selection keeps: floor(alpha n + 0.5), at least 1 when there is any."""
-    return min(num_sites, max(1, math.floor(top_fraction * num_sites + 0.5)))
+    """How many of `num_sites` the overall selection keeps: floor(alpha n + 0.5), at least 1 when there is any.
+
+    The 1e-9 undoes the binary rounding of fractions such as 0.29, as it does in `class_quota`.
+    """
+    return min(num_sites, max(1, math.floor(top_fraction * num_sites + 0.5 + 1e-9)))
 
 
 def class_quota(num_sites: int, top_fraction: float) -> int:
@@ -66,7 +69,7 @@ def select_top(
         top_fraction: the paper's alpha, in (0, 1].
         per_class: rank within each predicted class instead of over all sites.
         class_shares: with `per_class`, what share of all sites each class is believed to have; a class that is
-            predicted more often than that keeps the top fraction of its share only.
+            predicted more often than that keeps the top fraction of its share only. 0 = unknown, not limited.
 
     Returns:
         `(n,)` bool mask. Ties go to the lower index. A class that is never predicted keeps nothing.
@@ -82,7 +85,7 @@ def select_top(
     for group in groups:
         candidates = (selectable if group is None else selectable & (prediction == group)).nonzero().squeeze(1)
         quota = (class_quota if per_class else overall_quota)(len(candidates), top_fraction)
-        if class_shares is not None and group is not None:
+        if class_shares is not None and group is not None and class_shares[group] > 0:
             quota = min(quota, math.ceil(class_shares[group] * top_fraction * int(selectable.sum()) - 1e-9))
         order = torch.sort(confidence[candidates], descending=True, stable=True).indices
         mask[candidates[order[:quota]]] = True

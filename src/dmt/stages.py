@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from dmt.checkpoint import Trainee
@@ -20,10 +21,11 @@ from dmt.evaluate import Scores, evaluate, load_scores, pseudo_label_accuracy, s
 from dmt.files import read_json, write_json
 from dmt.label import label, weights_hash
 from dmt.methods.base import Method
+from dmt.metrics_log import MetricsLog
 from dmt.models.ema import Ema
 from dmt.models.network import Network
 from dmt.models.weights import load_weights, save_weights
-from dmt.randomness import generator, seeded_torch
+from dmt.randomness import generator
 from dmt.schedules import SCHEDULES, steps_of_epochs, supervised_epochs
 from dmt.train import Augment, Training, train
 from dmt.types import Observer, PseudoSpec, Stage
@@ -36,10 +38,10 @@ class Setting:
     config: Config
     method: Method
     engine: Engine
-    build_network: Callable[[str], Network]
+    build_network: Callable[[str, np.random.Generator], Network]
     augment: Augment
     observer: Observer
-    log: Callable[[dict[str, Any]], None]
+    metrics: MetricsLog
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +135,7 @@ def _label(setting: Setting, arm: Arm, stage: Stage, spec: PseudoSpec) -> Pseudo
     provenance = Provenance(
         teacher=arm.title(teaching), teacher_hash=weights_hash(weights), config_hash=config_hash(setting.config)
     )
-    teacher = setting.build_network(spec.teacher)
+    teacher = setting.build_network(spec.teacher, generator(setting.config.seed, "unused"))
     load_weights(teacher, weights, allow_missing=False)
     prediction = label(
         setting.engine.place(teacher),
@@ -147,8 +149,8 @@ def _label(setting: Setting, arm: Arm, stage: Stage, spec: PseudoSpec) -> Pseudo
         observer=setting.observer,
     )
     labels = arm.parts.labeled.labels(range(len(arm.parts.labeled)))
-    counts = torch.bincount(labels, minlength=arm.parts.num_classes)
-    pseudo = select(prediction, spec, class_shares=(counts / counts.sum()).tolist())
+    counts = torch.bincount(labels, minlength=arm.parts.num_classes).tolist()
+    pseudo = select(prediction, spec, class_shares=[count / sum(counts) for count in counts])
     if len(pseudo) == 0:
         raise DataError(
             f"{arm.title(stage)}: the teacher has no usable label for any of {len(prediction.label)} images."
@@ -158,8 +160,7 @@ def _label(setting: Setting, arm: Arm, stage: Stage, spec: PseudoSpec) -> Pseudo
 
 def _start(setting: Setting, arm: Arm, stage: Stage) -> Trainee:
     """The student as its stage begins: fresh, or with its own weights of the round before."""
-    with seeded_torch(generator(setting.config.seed, f"{arm.stream(stage)}/init")):
-        network = setting.build_network(stage.network)
+    network = setting.build_network(stage.network, generator(setting.config.seed, f"{arm.stream(stage)}/init"))
     if stage.start == "finetune":
         before = Stage(round=stage.round - 1, trains=stage.trains, start="scratch")
         load_weights(network, weights_path(arm.path(before)), allow_missing=False)
@@ -207,7 +208,7 @@ def _train(setting: Setting, arm: Arm, stage: Stage, trainee: Trainee, pseudo: P
         seed=config.seed,
         workers=config.workers,
     )
-    train(training, engine=setting.engine, observer=setting.observer, log=setting.log)
+    train(training, engine=setting.engine, observer=setting.observer, metrics=setting.metrics)
 
 
 def stage_steps(config: Config, parts: Parts, pseudo: PseudoLabels | None) -> int:
@@ -218,7 +219,7 @@ def stage_steps(config: Config, parts: Parts, pseudo: PseudoLabels | None) -> in
     duration, num_labeled = config.supervised, len(parts.labeled)
     epochs = duration.epochs
     if duration.oracle_epochs is not None:
-        num_images = num_labeled + len(parts.unlabeled)
+        num_images = num_labeled + len(parts.unlabeled) + (0 if parts.validation is None else len(parts.validation))
         epochs = supervised_epochs(duration.oracle_epochs, num_images=num_images, num_labeled=num_labeled)
     return _steps(duration, num_images=num_labeled, batch_size=supervised_batch(config), epochs=epochs)
 

@@ -14,6 +14,7 @@ from dmt.config import CheckpointConfig
 from dmt.data.loaders import StepBatches, load_steps
 from dmt.engine import Engine
 from dmt.errors import NonFiniteError
+from dmt.metrics_log import MetricsLog
 from dmt.randomness import generator, seeded_torch
 from dmt.schedules import Schedule
 from dmt.types import Batch, Observer, StepOutput
@@ -62,13 +63,14 @@ class Training:
     workers: int
 
 
-def train(training: Training, *, engine: Engine, observer: Observer, log: Callable[[dict[str, object]], None]) -> None:
+def train(training: Training, *, engine: Engine, observer: Observer, metrics: MetricsLog) -> None:
     """Train a stage to its end, from its last checkpoint where there is one.
 
     Raises:
         NonFiniteError: at the first loss that is NaN or infinite; the last checkpoint is from before it.
     """
     start = load_checkpoint(training.checkpoint, training.trainees, engine=engine, config_hash=training.config_hash)
+    metrics.rewind(training.stream, start)
     networks = {label: engine.distribute(one.network.train()) for label, one in training.trainees.items()}
     clock = CheckpointClock(training.checkpoint_config)
     window: list[StepOutput] = []
@@ -79,14 +81,38 @@ def train(training: Training, *, engine: Engine, observer: Observer, log: Callab
         done = step + 1
         if len(window) == WINDOW or done == training.steps:
             logs = _close_window(window, training, done)
-            log({"stage": training.stream, "step": done, **logs})
+            if engine.is_main:
+                metrics.write({"stage": training.stream, "step": done, **logs})
             observer.task_advanced(done, f"loss {logs['loss']:.3f}")
-            if engine.is_main and clock.is_due(len(window)) and done < training.steps:
-                save_checkpoint(
-                    training.checkpoint, training.trainees, done, engine=engine, config_hash=training.config_hash
-                )
+            if clock.is_due(len(window)) and done < training.steps:
+                _write_checkpoint(training, done, engine)
             window = []
+    _check_weights(training, training.steps)
     observer.task_finished()
+
+
+def _write_checkpoint(training: Training, done: int, engine: Engine) -> None:
+    _check_weights(training, done)
+    if engine.is_main:
+        save_checkpoint(training.checkpoint, training.trainees, done, engine=engine, config_hash=training.config_hash)
+
+
+def _check_weights(training: Training, done: int) -> None:
+    """Refuse weights that the last update spoiled: no loss has been computed from them yet.
+
+    Raises:
+        NonFiniteError: when a weight is NaN or infinite.
+    """
+    for trainee in training.trainees.values():
+        if not all(bool(parameter.isfinite().all()) for parameter in trainee.network.parameters()):
+            raise _not_finite(training, f"A weight is NaN or infinite after step {done - 1}")
+
+
+def _not_finite(training: Training, what: str) -> NonFiniteError:
+    return NonFiniteError(
+        f"{what} of {training.steps}, {training.title}. Lower optimizer.lr, or use precision=fp32, in a new run "
+        "folder; the last good checkpoint of this one is kept."
+    )
 
 
 def _train_step(
@@ -119,11 +145,7 @@ def _close_window(window: list[StepOutput], training: Training, done: int) -> di
     losses = torch.stack([output.loss for output in window]).tolist()
     for offset, loss in enumerate(losses):
         if not math.isfinite(loss):
-            step = done - len(losses) + offset
-            raise NonFiniteError(
-                f"The loss is {loss} in step {step} of {training.steps}, {training.title}. Lower optimizer.lr, or use "
-                "precision=fp32, in a new run folder; the last good checkpoint of this one is kept."
-            )
+            raise _not_finite(training, f"The loss is {loss} in step {done - len(losses) + offset}")
     names = window[0].logs
     means = {name: float(np.mean([float(output.logs[name]) for output in window])) for name in names}
     return {"loss": float(np.mean(losses)), **means}

@@ -1,13 +1,12 @@
 import itertools
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from dmt.data.images import ArrayImages
-from dmt.data.splits import Split, draw_split, folds, read_keys, read_split, split_from_list, write_split
+from dmt.data.splits import Split, draw_split, folds
 from dmt.errors import ConfigError, DataError
 
 NAMES = tuple("abcdefghij")
@@ -172,99 +171,3 @@ def test_folds_of_single_labels() -> None:
     assert [len(held_out) for _, held_out in parts] == [5, 5]
     with pytest.raises(ConfigError, match=r"validation\.num_folds is 11; with 10 labels, 2\.\.10 fit"):
         folds(LABELS, labeled, num_folds=11, generator=stream())
-
-
-def from_list(path: Path, labels: np.ndarray = LABELS, **changes) -> Split:
-    settings = {"num_unlabeled": None, "validation_source": "none", "validation_size": None} | changes
-    return split_from_list(
-        path, image_set(labels), labels, num_classes=10, generator=stream(), class_names=NAMES, **settings
-    )
-
-
-def write_list(path: Path, indices: tuple[int, ...]) -> Path:
-    path.write_text("".join(f"train/{index:05d}\n" for index in indices))
-    return path
-
-
-def test_labeled_set_from_a_list(tmp_path: Path) -> None:
-    chosen = draw(30, seed=5).labeled
-    path = write_list(tmp_path / "labeled.txt", chosen)
-    split = from_list(path)
-    check_partition(split)
-    assert set(split.labeled) == set(chosen)
-    extra = from_list(path, validation_source="extra", validation_size=10)
-    check_partition(extra)
-    assert extra.labeled == split.labeled
-    assert counts(extra.validation).tolist() == [1] * 10
-    cut = from_list(path, validation_source="cut", validation_size=10, num_unlabeled=7)
-    check_partition(cut, whole=False)
-    assert set(cut.labeled) | set(cut.validation) == set(chosen)
-    assert counts(cut.labeled).tolist() == [2] * 10
-    assert len(cut.unlabeled) == 7
-
-
-def test_list_with_crlf_blank_lines_and_missing_classes(tmp_path: Path) -> None:
-    path = tmp_path / "labeled.txt"
-    first, second = (LABELS.tolist().index(k) for k in (0, 1))
-    path.write_bytes(f"train/{first:05d}\r\n\r\ntrain/{second:05d} ".encode())
-    with pytest.warns(UserWarning, match=r"no label of c, d, e, f, g, h, i, j\."):
-        assert set(from_list(path).labeled) == {first, second}
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("train/00001\nnope\n", r"labeled\.txt, line 2: no .* is named 'nope'; names look like 'train/00000'"),
-        ("train/00001\n\ntrain/00001\n", r"labeled\.txt, line 3: 'train/00001' stands already in line 1"),
-        ("\n", r"labeled\.txt names no image"),
-        (b"\xff\xfe\xff", r"labeled\.txt cannot be read"),
-    ],
-)
-def test_broken_lists(tmp_path: Path, text: str | bytes, message: str) -> None:
-    path = tmp_path / "labeled.txt"
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(DataError, match=message):
-        from_list(path)
-
-
-def test_listed_image_without_a_label_and_missing_list(tmp_path: Path) -> None:
-    labels = LABELS.copy()
-    labels[4] = -1
-    with pytest.raises(DataError, match="train/00004, which has no label"):
-        from_list(write_list(tmp_path / "labeled.txt", (3, 4)), labels)
-    with pytest.raises(DataError, match="cannot be read"):
-        from_list(tmp_path / "missing.txt")
-
-
-def test_round_trip(tmp_path: Path) -> None:
-    train, test = image_set(), image_set(LABELS[:7], "test")
-    split = draw(50, num_unlabeled=100, validation_source="extra", validation_size=10)
-    write_split(split, tmp_path / "splits", train=train, test=test)
-    assert sorted(path.name for path in (tmp_path / "splits").iterdir()) == [
-        "labeled.txt",
-        "test.txt",
-        "unlabeled.txt",
-        "validation.txt",
-    ]
-    assert (tmp_path / "splits/labeled.txt").read_text().splitlines()[0] == f"train/{split.labeled[0]:05d}"
-    assert read_split(tmp_path / "splits", train=train, test=test) == split
-    assert read_keys(tmp_path / "splits/test.txt", test) == tuple(range(7))
-    with pytest.raises(DataError, match=r"test\.txt is not the test part of this data set \(8 images\)"):
-        read_split(tmp_path / "splits", train=train, test=image_set(LABELS[:8], "test"))
-    with (tmp_path / "splits/unlabeled.txt").open("a") as file:
-        file.write(train.key(split.labeled[0]) + "\n")
-    with pytest.raises(DataError, match="is in two parts"):
-        read_split(tmp_path / "splits", train=train, test=test)
-    (tmp_path / "splits/unlabeled.txt").unlink()
-    with pytest.raises(DataError, match=r"unlabeled\.txt cannot be read"):
-        read_split(tmp_path / "splits", train=train, test=test)
-
-
-def test_keys_that_cannot_be_written(tmp_path: Path) -> None:
-    class Odd(ArrayImages):
-        def key(self, index: int) -> str:
-            return f"line\nbreak {index}"
-
-    odd = Odd(image_set().pixels, image_set().truth, "x")
-    with pytest.raises(DataError, match="line break"):
-        write_split(draw(10), tmp_path, train=odd, test=odd)

@@ -55,7 +55,8 @@ def test_train_prints_a_table_and_leaves_the_whole_run_folder(call, tmp_path) ->
 
 
 def test_result_json_holds_what_the_contract_says(call, tmp_path) -> None:
-    call("train", "digits-20", *TINY, "validation.source=none", "--run-dir", "mine")
+    changes = ["validation.source=none", "rounds.selection=per_class"]
+    call("train", "digits-20", *TINY, *changes, "--run-dir", "mine")
     result = json.loads((tmp_path / "mine/result.json").read_text())
     expected = {
         "format": 1,

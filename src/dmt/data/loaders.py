@@ -69,4 +69,7 @@ class StepBatches(Dataset[Batch]):
 
 def load_steps(batches: StepBatches, steps: Iterable[int], *, workers: int) -> Iterator[Batch]:
     """The batches of `steps`, in order; `workers` processes read ahead."""
-    return iter(DataLoader(batches, batch_size=None, sampler=list(steps), num_workers=workers))
+    # A generator of its own, since a loader draws a seed for its workers, else from torch's global one.
+    return iter(
+        DataLoader(batches, batch_size=None, sampler=list(steps), num_workers=workers, generator=torch.Generator())
+    )

@@ -52,16 +52,37 @@ def data_set_from_torch(
     test = TorchImages(dataset=datasets["test"], prefix="test", image_size=image_size)
     own = datasets.get("validation")
     validation = None if own is None else TorchImages(dataset=own, prefix="validation", image_size=image_size)
+    names = _class_names(train)
+    for part in (test, validation):
+        if part is not None:
+            _check_scored(part, train, num_classes=len(names))
     mean, std = pixel_statistics(train.images(range(min(len(train), _NUM_MEASURED))))
     return DataSet(
         name=name,
-        class_names=_class_names(train),
+        class_names=names,
         train=train,
         test=test,
         validation=validation,
         mean=mean,
         std=std,
     )
+
+
+def _check_scored(part: TorchImages, train: TorchImages, *, num_classes: int) -> None:
+    """Refuse a part to be scored on that is empty, or differs from the training images in classes or channels."""
+    if len(part) == 0:
+        raise DataError(f"The part `{part.prefix}` of datasets is empty; leave it out or fill it.")
+    labels = part.labels(range(len(part)))
+    wrong = ((labels < 0) | (labels >= num_classes)).nonzero()
+    if len(wrong):
+        index = int(wrong[0])
+        raise DataError(
+            f"Image {index} of `{part.prefix}` has the label {int(labels[index])}; the labeled images have the classes "
+            f"0 .. {num_classes - 1}."
+        )
+    channels, expected = part.images([0]).shape[1], train.images([0]).shape[1]
+    if channels != expected:
+        raise DataError(f"Images of `{part.prefix}` have {channels} channels, training images {expected}.")
 
 
 def _class_names(train: TorchImages) -> tuple[str, ...]:
@@ -72,4 +93,6 @@ def _class_names(train: TorchImages) -> tuple[str, ...]:
     found = sorted(set(known.tolist()))
     if found != list(range(len(found))):
         raise DataError(f"Labels must be 0 .. C-1 with each class present; found {found[:20]}.")
+    if len(found) < 2:
+        raise DataError("All labels are of one class; two or more are needed.")
     return tuple(str(label) for label in range(int(known.max()) + 1))

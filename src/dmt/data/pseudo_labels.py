@@ -70,7 +70,7 @@ def read_store(folder: Path, keys: Sequence[str], provenance: Provenance) -> Pre
     manifest_path = folder / "manifest.json"
     if not manifest_path.is_file():
         return None
-    _check_manifest(manifest_path, read_json(manifest_path), provenance)
+    _check_manifest(manifest_path, provenance)
     table = pq.read_table(folder / "labels.parquet")
     if table["image"].to_pylist() != list(keys):
         raise CheckpointError(f"The pseudo labels in {folder} are for other images. Delete the folder to label again.")
@@ -105,7 +105,11 @@ def unlabeled_only(part: UnlabeledPart) -> PseudoLabels:
     return PseudoLabels(positions=torch.arange(count), label=label, confidence=torch.zeros(count, dtype=torch.float64))
 
 
-def _check_manifest(path: Path, manifest: dict[str, Any], provenance: Provenance) -> None:
+def _check_manifest(path: Path, provenance: Provenance) -> None:
+    try:
+        manifest: dict[str, Any] = dict(read_json(path))
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"{path} is broken ({error}). Delete the folder {path.parent} to label again.") from error
     if manifest.get("format") != FORMAT:
         raise CheckpointError(f"{path} has format {manifest.get('format')}; this version of dmt reads format {FORMAT}.")
     for name, expected in vars(provenance).items():
@@ -114,7 +118,7 @@ def _check_manifest(path: Path, manifest: dict[str, Any], provenance: Provenance
                 f"The pseudo labels in {path.parent} were made with {name} {manifest.get(name)!r}, this run needs "
                 f"{expected!r}. Delete the folder to label again."
             )
-    if manifest["sha256"] != _sha256(path.parent / "labels.parquet"):
+    if manifest.get("sha256") != _sha256(path.parent / "labels.parquet"):
         raise CheckpointError(f"{path.parent / 'labels.parquet'} is not what its manifest says. Delete the folder.")
 
 

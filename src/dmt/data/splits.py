@@ -1,23 +1,17 @@
 """Which training images are labeled, unlabeled or set aside for choices: drawn class-balanced and nested."""
 
 import warnings
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
 
-from dmt.data.images import ImageSet
 from dmt.errors import ConfigError, DataError
-from dmt.files import write_text
 from dmt.types import UNLABELED
 
 ValidationSource: TypeAlias = Literal["extra", "cut", "cross_validation", "none"]
-
-_PARTS = ("labeled", "unlabeled", "validation")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +63,8 @@ def draw_split(
     return _deal(deck, labeled, num_unlabeled, validation_source, validation_size)
 
 
-def split_from_list(
-    path: Path,
-    images: ImageSet,
+def split_known(
+    known: np.ndarray,
     labels: np.ndarray,
     *,
     num_classes: int,
@@ -81,22 +74,32 @@ def split_from_list(
     generator: np.random.Generator,
     class_names: Sequence[str],
 ) -> Split:
-    """A split whose labeled images the user names: one key a line. The rest is as in `draw_split`.
+    """A split whose labeled images are given, balanced or not; the rest is as in `draw_split`.
+
+    True labels of other images are looked at by `extra` alone, which draws from them.
+
+    Args:
+        known: indices of the labeled images.
+        labels: `(N,)`, the true label of each training image; -1 where there is none.
+        num_classes: C.
+        num_unlabeled: None = all other images.
+        validation_source: as in `draw_split`.
+        validation_size: as in `draw_split`.
+        generator: the stream of the split.
+        class_names: for messages.
 
     Raises:
         ConfigError: more is asked for than there is.
-        DataError: the file is missing or empty, or holds an unknown key, a key twice, or an image without a label.
+        DataError: there is no labeled image, or a label lies outside the classes.
     """
-    listed = read_keys(path, images)
-    if not listed:
-        raise DataError(f"{path} names no image; one key a line is needed, e.g. {images.key(0)}.")
-    for index in listed:
-        if labels[index] < 0:
-            raise DataError(f"{path} names {images.key(index)}, which has no label.")
+    if len(known) == 0:
+        raise DataError("No image has a label; dmt learns from a few labels and many images.")
+    if validation_source != "extra":
+        labels = np.where(np.isin(np.arange(len(labels)), known), labels, UNLABELED)
     deck = _shuffle(labels, num_classes=num_classes, generator=generator, class_names=class_names)
-    own = [members[np.isin(members, listed)] for members in deck.ranked]
-    labeled = _interleave(own, deck.order, len(listed))
-    _warn_missing(deck, labeled, what=f"{path} (data.labeled)")
+    own = [members[np.isin(members, known)] for members in deck.ranked]
+    labeled = _interleave(own, deck.order, len(known))
+    _warn_missing(deck, labeled, what=f"{len(known)} labels are given")
     return _deal(deck, labeled, num_unlabeled, validation_source, validation_size)
 
 
@@ -133,56 +136,6 @@ def folds(
         )
         for fold in range(num_folds)
     ]
-
-
-def write_split(split: Split, folder: Path, *, train: ImageSet, test: ImageSet) -> None:
-    """Write `labeled.txt`, `unlabeled.txt`, `validation.txt` and `test.txt` into `folder`, a key a line."""
-    for part in _PARTS:
-        _write_keys(folder / f"{part}.txt", [train.key(index) for index in getattr(split, part)])
-    _write_keys(folder / "test.txt", [test.key(index) for index in range(len(test))])
-
-
-def read_split(folder: Path, *, train: ImageSet, test: ImageSet) -> Split:
-    """Read what `write_split` wrote.
-
-    Raises:
-        DataError: a file is missing, names an unknown image or an image twice, or the test part is not this one.
-    """
-    split = Split(**{part: read_keys(folder / f"{part}.txt", train) for part in _PARTS})
-    everything = [*split.labeled, *split.unlabeled, *split.validation]
-    if len(set(everything)) < len(everything):
-        twice = Counter(everything).most_common(1)[0][0]
-        raise DataError(f"{folder}: {train.key(twice)} is in two parts of the split. Each image belongs to one.")
-    if read_keys(folder / "test.txt", test) != tuple(range(len(test))):
-        raise DataError(f"{folder / 'test.txt'} is not the test part of this data set ({len(test)} images).")
-    return split
-
-
-def read_keys(path: Path, images: ImageSet) -> tuple[int, ...]:
-    """The indices of the images that a text file names, a key a line; empty lines count nothing.
-
-    Raises:
-        DataError: the file cannot be read, or a line names no image of the set or one that an earlier line names.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as a list of image keys: {error}") from error
-    index_of = {images.key(index): index for index in range(len(images))}
-    first_line: dict[int, int] = {}
-    for number, key in enumerate(lines, start=1):
-        if not key.strip():
-            continue
-        index = index_of.get(key, index_of.get(key.strip()))
-        if index is None:
-            raise DataError(
-                f"{path}, line {number}: no training or test image is named {key.strip()!r}; "
-                f"names look like {images.key(0)!r}."
-            )
-        if index in first_line:
-            raise DataError(f"{path}, line {number}: {key.strip()!r} stands already in line {first_line[index]}.")
-        first_line[index] = number
-    return tuple(first_line)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -282,12 +235,3 @@ def _positive(size: int) -> int:
     if size < 1:
         raise ConfigError(f"validation.size is {size}; it must be 1 or more.")
     return size
-
-
-def _write_keys(path: Path, keys: Sequence[str]) -> None:
-    for key in keys:
-        if not key.strip() or key.splitlines() != [key]:
-            raise DataError(
-                f"The image key {key!r} cannot stand on a line of {path}; it is empty or holds a line break."
-            )
-    write_text(path, "".join(f"{key}\n" for key in keys))

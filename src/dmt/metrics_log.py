@@ -1,0 +1,36 @@
+"""metrics.jsonl: a line for every few steps of training, each step once however often a run was stopped."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from dmt.files import write_text
+
+
+class MetricsLog:
+    """Append-only, but for the lines of steps that a resumed stage does again."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Append a line."""
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def rewind(self, stage: str, step: int) -> None:
+        """Drop a stage's lines past `step`, and a last line that was cut short."""
+        if not self._path.is_file():
+            return
+        lines = self._path.read_text(encoding="utf-8").splitlines()
+        kept = [line for line in lines if _is_before(line, stage, step)]
+        if len(kept) < len(lines):
+            write_text(self._path, "".join(f"{line}\n" for line in kept))
+
+
+def _is_before(line: str, stage: str, step: int) -> bool:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return False
+    return bool(record.get("stage") != stage or record.get("step", 0) <= step)
