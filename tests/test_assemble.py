@@ -9,6 +9,7 @@ from torch.utils.data import Subset, TensorDataset
 
 from dmt.assemble import load_data, resolve_validation
 from dmt.config_files import load_config
+from dmt.errors import ConfigError
 from dmt.methods import build_method
 from dmt.run import run
 from tiny_runs import TINY_NETWORKS, striped_images, striped_set, tiny_config
@@ -39,6 +40,12 @@ def test_the_oracle_uses_every_label(tmp_path: Path) -> None:
     config = tiny_config(**SHORT, method="oracle")
     parts = {"train": uneven([5, 3, 4]), "test": striped_set(6, seed=2)}
     assert run(config, parts, TINY_NETWORKS, run_dir=tmp_path / "run")["num_labeled"] == 12
+
+
+def test_the_oracle_is_refused_where_labels_are_missing(tmp_path: Path) -> None:
+    parts = {"labeled": striped_set(9, seed=1), "unlabeled": striped_set(12, seed=3), "test": striped_set(6, seed=2)}
+    with pytest.raises(ConfigError, match="12 of 21 have none"):
+        run(tiny_config(**SHORT, method="oracle"), parts, TINY_NETWORKS, run_dir=tmp_path / "run")
 
 
 @pytest.mark.parametrize(("num_labeled", "source"), [(29, "cross_validation"), (30, "cut"), (60, "cut")])

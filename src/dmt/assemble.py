@@ -30,12 +30,25 @@ ModelFactory = Callable[[], nn.Module]
 
 
 def load_data(config: Config, datasets: Mapping[str, Dataset[Any]] | None) -> DataSet:
-    """The data set that the config names, or the user's own torch data sets."""
+    """The data set that the config names, or the user's own torch data sets.
+
+    Raises:
+        ConfigError: an unknown name, or a class that would be ignored.
+        DataError: files or parts that are missing or broken.
+    """
     image_size = tuple(config.data.image_size) if config.data.image_size else None
     if datasets is not None:
-        return data_set_from_torch(datasets, name=config.data.name, image_size=image_size)  # type: ignore[arg-type]
-    root = Path(config.data.root).expanduser() if config.data.root else None
-    return load_dataset(config.data.name, root=root, image_size=image_size)  # type: ignore[arg-type]
+        data = data_set_from_torch(datasets, name=config.data.name, image_size=image_size)  # type: ignore[arg-type]
+    else:
+        root = Path(config.data.root).expanduser() if config.data.root else None
+        data = load_dataset(config.data.name, root=root, image_size=image_size)  # type: ignore[arg-type]
+    if 0 <= config.data.ignore_index < data.num_classes:
+        name = data.class_names[config.data.ignore_index]
+        raise ConfigError(
+            f"data.ignore_index is {config.data.ignore_index}, which is class {name!r}; use -1, or a number above "
+            f"{data.num_classes - 1}."
+        )
+    return data
 
 
 def resolve_validation(config: Config, data: DataSet, *, plan: Sequence[Stage]) -> Config:
@@ -80,19 +93,19 @@ def build_arms(config: Config, data: DataSet, folder: Path, *, needs_all_labels:
 
 
 def network_builder(
-    config: Config, data: DataSet, models: Mapping[str, nn.Module | ModelFactory] | None
+    config: Config, data: DataSet, models: Mapping[str, nn.Module | ModelFactory] | None, *, plan: Sequence[Stage]
 ) -> Callable[[str, np.random.Generator], Network]:
     """A function from a network's label and a stream to a new network with its initial weights.
 
-    Each network is built and tried once here,
-    so that a name or an output that does not fit is an error before any training.
+    Each network of the plan is built and tried once here, so that a name or an output that does not fit is an error
+    before any training.
     """
 
     def build(label: str, stream: np.random.Generator) -> Network:
         with seeded_torch(stream):
             return _configured_network(config, label, data) if models is None else _own_network(models, label, data)
 
-    for label in ("a", "b") if config.scheme == "mutual" else ("a",):
+    for label in sorted({label for stage in plan for label in stage.trains}):
         check_output(build(label, generator(config.seed, "unused")), data.train.images([0, 1]).float() / 255)
     return build
 
@@ -121,7 +134,13 @@ def _split(config: Config, data: DataSet, labels: np.ndarray, folder: Path, *, n
 
 
 def _oracle_split(labels: np.ndarray) -> Split:
-    return Split(labeled=tuple(np.flatnonzero(labels != UNLABELED).tolist()), unlabeled=())
+    missing = int((labels == UNLABELED).sum())
+    if missing:
+        raise ConfigError(
+            f"method=oracle trains on the label of every image, but {missing} of {len(labels)} have none. Use a data "
+            "set whose labels are all known, or method=supervised."
+        )
+    return Split(labeled=tuple(range(len(labels))), unlabeled=())
 
 
 def _draw(config: Config, data: DataSet, labels: np.ndarray) -> Split:

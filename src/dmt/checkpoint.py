@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -53,7 +53,9 @@ def save_checkpoint(
         "num_averages": json.dumps(averages),
         "scaler": json.dumps(engine.scaler_state()),
     }
-    write_atomic(path, lambda temporary: save_file(independent(tensors), temporary, metadata=metadata))
+    # Bytes first: a full disk is then an OSError, which the command line knows, and not the library's own error.
+    content = save(independent(tensors), metadata=metadata)
+    write_atomic(path, lambda temporary: temporary.write_bytes(content))
 
 
 def load_checkpoint(path: Path, trainees: Mapping[str, Trainee], *, engine: Engine, config_hash: str) -> int:
@@ -63,6 +65,7 @@ def load_checkpoint(path: Path, trainees: Mapping[str, Trainee], *, engine: Engi
         CheckpointError: when the file is broken or of another run.
     """
     if not path.is_file():
+        engine.restore_scaler({})
         return 0
     try:
         with safe_open(path, framework="pt") as file:

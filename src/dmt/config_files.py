@@ -16,6 +16,9 @@ from pydantic_core import ErrorDetails
 from dmt.config import Config
 from dmt.errors import ConfigError
 
+WITHOUT_BEARING = ("checkpoint", "workers")
+"""Keys that change no result: where a run's two starts differ in them, it is still the same run."""
+
 PRESETS = resources.files("dmt") / "presets"
 
 
@@ -94,7 +97,7 @@ def dump_config(config: Config) -> str:
 
 def config_hash(config: Config) -> str:
     """Names a config in manifests: two runs agree in every setting that bears on results when their hashes agree."""
-    values = config.model_dump(exclude={"checkpoint", "workers"})
+    values = config.model_dump(exclude=set(WITHOUT_BEARING))
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 

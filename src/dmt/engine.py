@@ -33,7 +33,8 @@ class Engine:
     """
 
     def __init__(self, precision: str = "auto") -> None:
-        self._accelerator = Accelerator(mixed_precision="no")
+        # Unless told, Accelerate takes processes without a GPU for as many lone ones.
+        self._accelerator = Accelerator(mixed_precision="no", cpu=not torch.cuda.is_available())
         self.device: torch.device = self._accelerator.device
         self.rank: int = self._accelerator.process_index
         self.world_size: int = self._accelerator.num_processes
@@ -53,6 +54,8 @@ class Engine:
     def distribute(self, network: nn.Module) -> nn.Module:
         """Wrap a placed network for training, so that gradients are averaged over processes."""
         prepared: nn.Module = self._accelerator.prepare_model(network)
+        # Accelerate keeps every model it prepares, and a run prepares one a stage.
+        self._accelerator.free_memory()
         return prepared
 
     @contextmanager

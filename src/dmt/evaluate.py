@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from dmt.data.parts import Part, SealedLabels
@@ -93,7 +93,8 @@ def save_scores(path: Path, scores: dict[str, Scores]) -> None:
     tensors = {
         f"{name}/{field}": tensor.contiguous() for name, one in scores.items() for field, tensor in vars(one).items()
     }
-    write_atomic(path, lambda temporary: save_file(tensors, temporary))
+    content = save(tensors)
+    write_atomic(path, lambda temporary: temporary.write_bytes(content))
 
 
 def load_scores(path: Path) -> dict[str, Scores]:

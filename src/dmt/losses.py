@@ -130,7 +130,7 @@ def mixup(
     """
     lam = float(generator.beta(alpha, alpha))
     lam = max(lam, 1.0 - lam) if keep_max else lam
-    partner = torch.from_numpy(generator.permutation(len(images))).to(images.device)
+    partner = torch.from_numpy(generator.permutation(len(images))).to(images.device, non_blocking=True)
     mixed_images = torch.lerp(images[partner], images, lam)
     mixed_weights = torch.lerp(weights[partner], weights, lam)
     return mixed_images, mixed_weights, targets, targets[partner], lam

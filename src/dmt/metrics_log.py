@@ -22,10 +22,10 @@ class MetricsLog:
         """Drop a stage's lines past `step`, and a last line that was cut short."""
         if not self._path.is_file():
             return
-        lines = self._path.read_text(encoding="utf-8").splitlines()
-        kept = [line for line in lines if _is_before(line, stage, step)]
-        if len(kept) < len(lines):
-            write_text(self._path, "".join(f"{line}\n" for line in kept))
+        text = self._path.read_text(encoding="utf-8")
+        kept = "".join(f"{line}\n" for line in text.splitlines() if _is_before(line, stage, step))
+        if kept != text:
+            write_text(self._path, kept)
 
 
 def _is_before(line: str, stage: str, step: int) -> bool:

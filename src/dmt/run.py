@@ -1,9 +1,11 @@
 """The story of a run: split, plan, and for each stage label, train, evaluate; then choose and report."""
 
+import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from torch import nn
@@ -15,6 +17,7 @@ from dmt.config import Config
 from dmt.config_files import load_config
 from dmt.data.augment import build_augment
 from dmt.engine import Engine, environment, peak_memory_mb
+from dmt.errors import DataError
 from dmt.evaluate import Scores, pool
 from dmt.methods import build_method
 from dmt.metrics_log import MetricsLog
@@ -54,9 +57,10 @@ def run(
     method = build_method(config)
     data = load_data(config, datasets)
     config = resolve_validation(config, data, plan=method.plan())
-    observer = observer or Silent()
+    engine = Engine(config.precision)
+    observer = observer if observer is not None and engine.is_main else Silent()
     path = Path(run_dir) if run_dir else default_run_folder(config)
-    with open_run_folder(path, config, precision=Engine(config.precision).precision) as folder:
+    with open_run_folder(path, config, engine=engine) as folder:
         if folder.result is not None:
             observer.message(f"This run is finished; its folder is {folder.path}.")
             return folder.result
@@ -68,12 +72,13 @@ def run(
             config=config,
             method=method,
             engine=engine,
-            build_network=network_builder(config, data, models),
+            build_network=network_builder(config, data, models, plan=plan),
             augment=build_augment(config.augment, config.data.name),
             observer=observer,
             metrics=MetricsLog(folder.path / "metrics.jsonl"),
         )
         main, folds = build_arms(config, data, folder.path, needs_all_labels=method.needs_all_labels)
+        _check_unlabeled(main, plan)
         _describe(folder, engine, plan)
         observer.run_started(str(folder.path), len(plan) * (1 + len(folds)))
 
@@ -94,6 +99,12 @@ def run(
         if engine.is_main:
             folder.write_json("result.json", result)
         return result
+
+
+def _check_unlabeled(arm: Arm, plan: Sequence[Stage]) -> None:
+    """Refuse a plan that has nothing to learn from, before anything is trained."""
+    if len(arm.parts.unlabeled) == 0 and not all(stage.is_supervised for stage in plan):
+        raise DataError("There are no unlabeled images to learn from. Add some, or use method=supervised.")
 
 
 def _describe(folder: RunFolder, engine: Engine, plan: Sequence[Stage]) -> None:
@@ -119,3 +130,14 @@ def _validation_scores(
         return {record.stage: record.scores["validation"] for record in records if "validation" in record.scores}
     held_out = [[run_stage(setting, fold, stage).scores["validation"] for stage in plan] for fold in folds]
     return {stage: pool(scores) for stage, scores in zip(plan, zip(*held_out, strict=True), strict=True)}
+
+
+class _CallableModule(ModuleType):
+    """Makes `dmt.run(...)` work: importing this module puts it, and not the function, into the package as `run`."""
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> dict[str, Any]:
+        """See the function `run`."""
+        return run(*arguments, **keywords)
+
+
+sys.modules[__name__].__class__ = _CallableModule

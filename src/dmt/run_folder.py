@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from dmt.config import Config
-from dmt.config_files import config_hash, dump_config, load_config
+from dmt.config_files import WITHOUT_BEARING, config_hash, dump_config, load_config
+from dmt.engine import Engine
 from dmt.errors import ConfigError, RunFolderError
 from dmt.files import read_json, write_json, write_text
 
@@ -50,27 +52,61 @@ def default_run_folder(config: Config, name: str = "run") -> Path:
 
 
 @contextmanager
-def open_run_folder(path: Path, config: Config, *, precision: str) -> Iterator[RunFolder]:
+def open_run_folder(path: Path, config: Config, *, engine: Engine) -> Iterator[RunFolder]:
     """Take a folder for a run: an empty or new one, or one that holds this very run.
+
+    A new folder whose run ends with an error before its plan is written is emptied again, so that the command with the
+    mistake mended may use it.
 
     Args:
         path: made where it does not exist.
         config: what the run is to be.
-        precision: what `precision: auto` means on this machine; stored, and kept when the run goes on elsewhere.
+        engine: whose precision is what `precision: auto` means here; it is stored, and kept when the run goes on
+            elsewhere. Of several processes, the main one holds the folder for all.
 
     Raises:
-        RunFolderError: when another process works in it, it holds another run or other files, or cannot be written.
+        RunFolderError: when another run works in it, it holds another run or other files, or cannot be written.
     """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        if not (path / "config.yaml").exists() and any(entry.name != "lock" for entry in path.iterdir()):
-            raise RunFolderError(f"{path} holds files that are not a run's. Name a new or empty folder with --run-dir.")
-        with _locked(path / "lock"):
-            yield RunFolder(path, _settle_config(path, config, precision))
-    except (NotADirectoryError, FileExistsError) as error:
-        raise RunFolderError(f"{path} is not a folder. Name another one with --run-dir.") from error
-    except PermissionError as error:
-        raise RunFolderError(f"{path} cannot be written ({error}). Name another folder with --run-dir.") from error
+    with contextlib.ExitStack() as stack:
+        if engine.is_main:
+            stack.enter_context(_taken(path))
+        is_new = not (path / "config.yaml").is_file()
+        if engine.is_main:
+            settled = _settle_config(path, config, engine.precision)
+        engine.wait()
+        if not engine.is_main:
+            settled = _settle_config(path, config, engine.precision)
+        try:
+            yield RunFolder(path, settled)
+        except BaseException:
+            if engine.is_main and is_new and not (path / "plan.json").is_file():
+                _empty(path)
+            raise
+
+
+@contextmanager
+def _taken(path: Path) -> Iterator[None]:
+    """Make and lock the folder; errors of the run inside are not errors of the folder."""
+    with contextlib.ExitStack() as stack:
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            if not (path / "config.yaml").exists() and any(entry.name != "lock" for entry in path.iterdir()):
+                raise RunFolderError(
+                    f"{path} holds files that are not a run's. Name a new or empty folder with --run-dir."
+                )
+            stack.enter_context(_locked(path / "lock"))
+        except (NotADirectoryError, FileExistsError) as error:
+            raise RunFolderError(f"{path} is not a folder. Name another one with --run-dir.") from error
+        except OSError as error:
+            raise RunFolderError(f"{path} cannot be used ({error}). Name another folder with --run-dir.") from error
+        yield
+
+
+def _empty(path: Path) -> None:
+    """Take away what a run writes before its plan."""
+    for name in ("config.yaml", "environment.json"):
+        (path / name).unlink(missing_ok=True)
+    shutil.rmtree(path / "splits", ignore_errors=True)
 
 
 def _settle_config(path: Path, config: Config, precision: str) -> Config:
@@ -91,14 +127,15 @@ def _settle_config(path: Path, config: Config, precision: str) -> Config:
         shown = "; ".join(f"{key} is {old!r} there and {new!r} here" for key, old, new in differing[:3])
         more = f" and {len(differing) - 3} more differ" if len(differing) > 3 else ""
         raise RunFolderError(f"{path} holds another run: {shown}{more}. Name another folder with --run-dir.")
-    return stored
+    # What bears on no result may change from one start to the next.
+    return stored.model_copy(update={key: getattr(config, key) for key in WITHOUT_BEARING})
 
 
 def _differences(stored: dict[str, Any], given: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
     """Keys whose values differ; where and how often checkpoints are written, and by whom, changes no result."""
     for key, old in stored.items():
         new, dotted = given.get(key), f"{prefix}{key}"
-        if dotted in {"checkpoint", "workers"}:
+        if dotted in WITHOUT_BEARING:
             continue
         if isinstance(old, dict) and isinstance(new, dict):
             yield from _differences(old, new, f"{dotted}.")
@@ -112,7 +149,7 @@ def _locked(path: Path) -> Iterator[None]:
     with path.open("a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             file.seek(0)
             owner = file.read().strip() or "another process"
             raise RunFolderError(f"{path.parent} is in use by {owner}. Wait for it, or name another folder.") from error

@@ -6,6 +6,7 @@ Confidences near 1 are where ranking matters and where softmax saturates, so wha
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -37,7 +38,14 @@ def confidence_code(logits: Tensor) -> Tensor:
 
 def decode_confidence(code: Tensor) -> Tensor:
     """The confidence c that a code stands for, float64: 1 - 2 ** (-code / 1024)."""
-    return -torch.expm1(code.double() * (-math.log(2) / CODES_PER_HALVING))
+    return _confidences(code.device)[code.long()]
+
+
+@lru_cache(maxsize=8)
+def _confidences(device: torch.device) -> Tensor:
+    """Every code's confidence, computed on the CPU: a tie must not hang on which device decoded which side."""
+    codes = torch.arange(MAX_CODE + 1, dtype=torch.float64)
+    return (-torch.expm1(codes * (-math.log(2) / CODES_PER_HALVING))).to(device)
 
 
 def overall_quota(num_sites: int, top_fraction: float) -> int:

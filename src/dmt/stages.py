@@ -16,7 +16,7 @@ from dmt.data.loaders import StepBatches
 from dmt.data.parts import Parts
 from dmt.data.pseudo_labels import Provenance, PseudoLabels, select, unlabeled_only
 from dmt.engine import Engine
-from dmt.errors import DataError
+from dmt.errors import CheckpointError, DataError
 from dmt.evaluate import Scores, evaluate, load_scores, pseudo_label_accuracy, save_scores
 from dmt.files import read_json, write_json
 from dmt.label import label, weights_hash
@@ -105,16 +105,21 @@ def run_stage(setting: Setting, arm: Arm, stage: Stage) -> StageRecord:
 
 
 def weights_path(folder: Path) -> Path:
-    """The weights that a finished stage hands on: the average where there is one, else the last."""
-    return next(path for path in (folder / "ema.safetensors", folder / "last.safetensors") if path.is_file())
+    """The weights that a finished stage hands on: the average where there is one, else the last.
+
+    Raises:
+        CheckpointError: when they were taken away.
+    """
+    for path in (folder / "ema.safetensors", folder / "last.safetensors"):
+        if path.is_file():
+            return path
+    raise CheckpointError(f"{folder} is marked done but holds no weights. Delete its DONE to train the stage again.")
 
 
 def _pseudo_labels(setting: Setting, arm: Arm, stage: Stage) -> tuple[PseudoLabels | None, dict[str, Any]]:
     """The pseudo labels that a stage trains on, and what a result tells of them."""
     if stage.is_supervised:
         return None, {"top_fraction": None, "num_pseudo_labels": 0}
-    if len(arm.parts.unlabeled) == 0:
-        raise DataError("There are no unlabeled images to learn from. Add some, or use method=supervised.")
     if stage.pseudo is None:
         pseudo = unlabeled_only(arm.parts.unlabeled)
         return pseudo, {"top_fraction": None, "num_pseudo_labels": len(pseudo)}

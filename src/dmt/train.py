@@ -70,7 +70,8 @@ def train(training: Training, *, engine: Engine, observer: Observer, metrics: Me
         NonFiniteError: at the first loss that is NaN or infinite; the last checkpoint is from before it.
     """
     start = load_checkpoint(training.checkpoint, training.trainees, engine=engine, config_hash=training.config_hash)
-    metrics.rewind(training.stream, start)
+    if engine.is_main:
+        metrics.rewind(training.stream, start)
     networks = {label: engine.distribute(one.network.train()) for label, one in training.trainees.items()}
     clock = CheckpointClock(training.checkpoint_config)
     window: list[StepOutput] = []

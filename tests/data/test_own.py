@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch.utils.data import Dataset, TensorDataset
 
+from dmt.data.images import TorchImages
 from dmt.data.own import data_set_from_torch
 from dmt.errors import DataError
 
@@ -102,3 +103,21 @@ def test_images_are_resized_in_every_part() -> None:
 def test_parts_that_do_not_fit_are_refused(parts: dict[str, Dataset[Any]], message: str) -> None:
     with pytest.raises(DataError, match=message):
         wrap(**parts)
+
+
+def test_an_image_is_opened_once_for_its_label() -> None:
+    """Labels are asked for many times in a run; decoding a photo each time would cost more than the training."""
+    opened: list[int] = []
+
+    class Counted(Dataset[Any]):
+        def __len__(self) -> int:
+            return 4
+
+        def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+            opened.append(index)
+            return torch.zeros(1, 4, 4, dtype=torch.uint8), index % 2
+
+    images = TorchImages(dataset=Counted())
+    for _ in range(3):
+        assert images.labels(range(4)).tolist() == [0, 1, 0, 1]
+    assert opened == [0, 1, 2, 3]

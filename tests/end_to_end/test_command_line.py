@@ -1,5 +1,6 @@
 """The command line as a user meets it: what it prints, what it leaves behind, how it ends."""
 
+import errno
 import json
 import os
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from dmt import losses
@@ -176,6 +178,24 @@ def test_our_own_bug_ends_with_status_1_and_a_traceback_in_a_file(call, monkeypa
     log.unlink()
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "The disk is full"),
+        (MemoryError("too much"), "Out of memory"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "Out of memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "Out of memory"),
+    ],
+)
+def test_what_the_machine_ran_out_of_stops_with_status_4(call, monkeypatch, error, words) -> None:
+    def short(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("dmt.run.run", short)
+    status, _, err = call("train", "digits-20")
+    assert (status, err.startswith(f"error: {words}"), "goes on where it stopped" in err) == (4, True, True)
+
+
 def test_interrupting_leaves_with_130(call, monkeypatch) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -209,7 +229,9 @@ def test_every_help_shows_an_example(call, command) -> None:
     assert f"dmt {command}" in out
 
 
-@pytest.mark.parametrize("arguments", [["foo"], ["train"], ["list", "nothing"], ["train", "--no-such-option"]])
+@pytest.mark.parametrize(
+    "arguments", [["foo"], ["train"], ["list", "nothing"], ["train", "--no-such-option"], ["demo", "--task", "foo"]]
+)
 def test_usage_errors_end_with_status_2(call, arguments) -> None:
     assert call(*arguments)[0] == 2
 

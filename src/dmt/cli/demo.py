@@ -1,5 +1,6 @@
 """`dmt demo`: the product in a minute, on data that is already there."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -7,11 +8,18 @@ import typer
 
 from dmt.cli.train import train_and_print
 
-PRESETS = {"classification": "digits-20"}
+
+class Task(StrEnum):
+    """What can be shown."""
+
+    classification = "classification"
+
+
+PRESETS = {Task.classification: "digits-20"}
 
 
 def demo(
-    task: Annotated[str, typer.Option("--task", help="What to show: classification.")] = "classification",
+    task: Annotated[Task, typer.Option("--task", help="What to show.")] = Task.classification,
     run_dir: Annotated[Path | None, typer.Option("--run-dir", help="The run folder.")] = None,
 ) -> None:
     """Learn to read handwritten digits from 20 labeled images and 1,327 unlabeled ones.

@@ -1,5 +1,6 @@
 """The command `dmt`: its subcommands, and how it leaves when something goes wrong."""
 
+import errno
 import sys
 import tempfile
 import traceback
@@ -18,6 +19,9 @@ UsageError: Any = typer.BadParameter.__mro__[1]
 """The base of all usage errors: click's own in older versions of Typer, Typer's copy of it in newer ones."""
 
 INTERRUPTED = 130
+STOPPED = 4
+RESUME = "The same command goes on where it stopped."
+STOPPED = 4
 
 app = typer.Typer(
     name="dmt",
@@ -66,11 +70,24 @@ def _status(errors: Console) -> int:
         error.show()
         status = 2
     except Exception as error:  # noqa: BLE001 - the last resort: our bug
+        if shortage := _shortage(error):
+            errors.print(f"[red]error:[/] {shortage} ({_plain(error)}). {RESUME}")
+            return STOPPED
         errors.print(f"[red]bug:[/] {_plain(type(error).__name__)}: {_plain(error)}. Traceback in {_log_traceback()}")
         status = 1
     if status == INTERRUPTED:  # newer versions of Typer catch the interrupt themselves and return this
-        errors.print("interrupted; the same command goes on where it stopped.")
+        errors.print(f"Interrupted. {RESUME}")
     return int(status or 0)
+
+
+def _shortage(error: Exception) -> str:
+    """What the machine ran out of, if that is what the error says."""
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return "The disk is full"
+    # By name, so that torch is not loaded to ask; on a CPU, torch has no error of its own for it.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "allocate memory" in str(error):
+        return "Out of memory; lower batch.size, in a new run folder, if it happens again"
+    return ""
 
 
 def _plain(message: Any) -> str:

@@ -72,7 +72,7 @@ class RandomCrop:
         """Cut one window from each padded image."""
         count, _, height, width = images.shape
         top, left = (
-            torch.from_numpy(start).to(images.device)
+            torch.from_numpy(start).to(images.device, non_blocking=True)
             for start in generator.integers(0, 2 * self.padding + 1, size=(2, count))
         )
         padded = functional.pad(images, [self.padding] * 4, value=self.fill)
@@ -113,7 +113,9 @@ class RandomAffine:
             image_size=(images.shape[-2], images.shape[-1]),
         )
         grid = functional.affine_grid(
-            torch.from_numpy(theta).to(images.device, images.dtype), list(images.shape), align_corners=False
+            torch.from_numpy(theta).to(images.device, images.dtype, non_blocking=True),
+            list(images.shape),
+            align_corners=False,
         )
         # grid_sample knows zeros outside only: shift the scale so that zero means `fill`.
         moved = functional.grid_sample(images - self.fill, grid, mode=self.interpolation, align_corners=False)
@@ -183,7 +185,7 @@ class Cutout:
             for axis, side in enumerate((height, width))
         )
         mask = painted[:, None, None] & rows[:, :, None] & columns[:, None, :]
-        return images.masked_fill(torch.from_numpy(mask[:, None]).to(images.device), self.fill)
+        return images.masked_fill(torch.from_numpy(mask[:, None]).to(images.device, non_blocking=True), self.fill)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,4 +253,4 @@ def _factors(span: float, images: Tensor, generator: np.random.Generator) -> Ten
 
 
 def _per_image(values: np.ndarray, images: Tensor) -> Tensor:
-    return torch.from_numpy(values).to(images.device).view(-1, 1, 1, 1)
+    return torch.from_numpy(values).to(images.device, non_blocking=True).view(-1, 1, 1, 1)

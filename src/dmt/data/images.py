@@ -1,7 +1,7 @@
 """What a data set is to the rest of the program: images by index, labels by index, and a stable name for each image."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -96,6 +96,8 @@ class TorchImages:
     prefix: str = "train"
     image_size: tuple[int, int] | None = None
     channels: int | None = None
+    # Images are decoded to get at a label, and labels are asked for often; those of images are small enough to keep.
+    _labels: dict[int, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not (hasattr(self.dataset, "__len__") and hasattr(self.dataset, "__getitem__")):
@@ -150,6 +152,14 @@ class TorchImages:
         return image if self.image_size is None else resize(image[None], self.image_size)[0]
 
     def _label(self, index: int) -> Tensor:
+        if index not in self._labels:
+            label = self._read_label(index)
+            if label.ndim > 0:
+                return label
+            self._labels[index] = label
+        return self._labels[index]
+
+    def _read_label(self, index: int) -> Tensor:
         item = self.dataset[index]
         if not isinstance(item, tuple | list) or len(item) < 2:
             raise DataError(f"Item {index} of '{self.prefix}' is an image without a label; (image, label) is needed.")

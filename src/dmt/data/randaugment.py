@@ -29,7 +29,7 @@ class Strength:
 
     def of(self, images: Tensor) -> Tensor:
         """The values as float32 `(n, 1, 1, 1)` beside the images."""
-        return torch.from_numpy(self.value.astype(np.float32)).to(images.device).view(-1, 1, 1, 1)
+        return torch.from_numpy(self.value.astype(np.float32)).to(images.device, non_blocking=True).view(-1, 1, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class RandomOperation:
             group = np.flatnonzero(chosen == number)
             if len(group):
                 strength = Strength(operation.values(magnitude[group], sign[group]), place[group])
-                index = torch.from_numpy(group).to(images.device)
+                index = torch.from_numpy(group).to(images.device, non_blocking=True)
                 result[index] = operation.apply(images[index], strength)
         return result
 
@@ -102,7 +102,7 @@ def invert(images: Tensor, strength: Strength) -> Tensor:
 def posterize(images: Tensor, strength: Strength) -> Tensor:
     """Keep max(1, int(value)) leading bits: fewer at small m, so strength falls as m rises, as the authors have it."""
     bits = np.maximum(1, strength.value.astype(np.int64))
-    mask = torch.from_numpy((256 - 2 ** (8 - bits)).astype(np.uint8)).to(images.device)
+    mask = torch.from_numpy((256 - 2 ** (8 - bits)).astype(np.uint8)).to(images.device, non_blocking=True)
     return images & mask.view(-1, 1, 1, 1)
 
 
@@ -188,7 +188,7 @@ def cutout(images: Tensor, strength: Strength) -> Tensor:
     height, width = images.shape[-2:]
     rows = _covered(strength.place[:, 0] * height, strength.value, side=height)
     columns = _covered(strength.place[:, 1] * width, strength.value, side=width)
-    mask = torch.from_numpy((rows[:, :, None] & columns[:, None, :])[:, None]).to(images.device)
+    mask = torch.from_numpy((rows[:, :, None] & columns[:, None, :])[:, None]).to(images.device, non_blocking=True)
     fill = torch.tensor(_CUTOUT_COLOR, dtype=torch.float32).view(1, 3, 1, 1)
     if images.shape[1] != len(_CUTOUT_COLOR):
         fill = F.rgb_to_grayscale(fill)
@@ -212,9 +212,9 @@ def warp_nearest(images: Tensor, matrices: np.ndarray) -> Tensor:
     source_x, source_y = (a * x + b * y + c) >> _FIXED_POINT, (d * x + e * y + f) >> _FIXED_POINT
     inside = (source_x >= 0) & (source_x < width) & (source_y >= 0) & (source_y < height)
     flat = np.where(inside, source_y * width + source_x, 0).reshape(len(images), 1, -1)
-    index = torch.from_numpy(flat).to(images.device).expand(-1, images.shape[1], -1)
+    index = torch.from_numpy(flat).to(images.device, non_blocking=True).expand(-1, images.shape[1], -1)
     moved = images.flatten(2).gather(2, index).view_as(images)
-    return moved.mul_(torch.from_numpy(inside[:, None]).to(images.device))
+    return moved.mul_(torch.from_numpy(inside[:, None]).to(images.device, non_blocking=True))
 
 
 def _fixed(values: np.ndarray, unit: int) -> np.ndarray:

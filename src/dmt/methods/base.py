@@ -192,6 +192,8 @@ def _clean_logits(network: nn.Module, images: Tensor, batchnorm: str) -> Tensor:
     else:
         with _kept_statistics(network):
             logits = network(images)
+    # Autocast may keep this pass's casts of the weights, which have no gradient, for the pass that needs one.
+    torch.clear_autocast_cache()
     return logits
 
 

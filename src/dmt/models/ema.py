@@ -1,16 +1,15 @@
 """The exponential moving average of a network's weights: the model that labels and is evaluated (spec, section 1.6)."""
 
 from collections.abc import Mapping
+from copy import deepcopy
+from itertools import chain
 
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
 
 from dmt.errors import ConfigError
 from dmt.models.network import Network
 from dmt.models.weights import set_state, state_of
-
-_Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 class Ema:
@@ -29,20 +28,21 @@ class Ema:
         self._live = network
         self._decay = decay
         self._warmup = warmup
-        self._averaged = AveragedModel(network, multi_avg_fn=self._average, use_buffers=True)
-        self._averaged.n_averaged.fill_(1)  # at 0 the first update would copy the live weights instead of averaging
-        self._averaged.requires_grad_(False).eval()
+        self.network = deepcopy(network).requires_grad_(False).eval()
         self.num_updates = 0
 
-    @property
-    def network(self) -> Network:
-        """The averaged network, in eval mode and without gradients."""
-        assert isinstance(self._averaged.module, Network)
-        return self._averaged.module
-
+    @torch.no_grad()
     def update(self) -> None:
-        """Take in the live weights; call it after every optimizer step."""
-        self._averaged.update_parameters(self._live)
+        """Take in the live weights; call it after every optimizer step.
+
+        A multi-tensor operation for all floats. torch's AveragedModel does the same, but sends a count to the GPU and
+        waits for it, in every step.
+        """
+        shadow, live = _tensors(self.network), _tensors(self._live)
+        floats = [number for number, tensor in enumerate(shadow) if tensor.is_floating_point()]
+        torch._foreach_lerp_([shadow[i] for i in floats], [live[i] for i in floats], 1 - self._next_decay())
+        for number in set(range(len(shadow))) - set(floats):
+            shadow[number].copy_(live[number])
         self.num_updates += 1
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -64,11 +64,7 @@ class Ema:
             return self._decay
         return min(self._decay, (1 + self.num_updates) / (10 + self.num_updates))
 
-    # The count comes from Python, not from the library's tensor: reading that on a GPU would stall every step.
-    @torch.no_grad()
-    def _average(self, shadow: _Tensors, live: _Tensors, _: Tensor | int) -> None:
-        """One multi-tensor operation for tensors of one device and data type."""
-        if shadow[0].is_floating_point():
-            torch._foreach_lerp_(shadow, live, 1 - self._next_decay())
-        else:
-            torch._foreach_copy_(shadow, live)
+
+def _tensors(network: Network) -> list[Tensor]:
+    """Parameters and buffers."""
+    return [tensor.detach() for tensor in chain(network.parameters(), network.buffers())]

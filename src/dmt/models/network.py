@@ -67,7 +67,7 @@ class Network(nn.Module):
         self.preprocessing = preprocessing
         self.num_classes = num_classes
         self.name = name
-        # Buffers, to follow the network to its device; kept out of the state dict, as they travel in the metadata.
+        # Buffers, to follow the network to its device; kept out of the state dict, which is the backbone's own.
         self.register_buffer("mean", _per_channel(preprocessing.mean), persistent=False)
         self.register_buffer("std", _per_channel(preprocessing.std), persistent=False)
 

@@ -1,0 +1,96 @@
+"""Who may use a run folder, what an attempt with a mistake leaves behind, and what a resume may change."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from dmt.config import Config
+from dmt.config_files import load_config
+from dmt.errors import ConfigError, DataError, DMTError, RunFolderError
+from dmt.run import run
+from dmt.run_folder import open_run_folder
+from tiny_runs import TINY_NETWORKS, striped_set, tiny_config, tiny_parts
+
+
+def process(*, is_main: bool = True) -> Any:
+    """As much of an engine as a run folder asks of it."""
+    return SimpleNamespace(is_main=is_main, precision="fp32", wait=lambda: None)
+
+
+def config(**changes: Any) -> Config:
+    return load_config(tiny_config(**changes))
+
+
+def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
+    with open_run_folder(tmp_path / "run", config(), engine=process()):
+        with (
+            pytest.raises(RunFolderError, match="in use by process"),
+            open_run_folder(tmp_path / "run", config(), engine=process()),
+        ):
+            pass
+        with open_run_folder(tmp_path / "run", config(), engine=process(is_main=False)) as folder:
+            assert folder.config.precision == "fp32"  # another process of the same run takes no lock
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(RunFolderError, match="is not a folder"),
+        open_run_folder(tmp_path / "file", config(), engine=process()),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("error", [PermissionError, FileExistsError, NotADirectoryError, OSError])
+def test_errors_of_the_run_are_not_taken_for_errors_of_the_folder(tmp_path: Path, error: type[OSError]) -> None:
+    with pytest.raises(error, match="elsewhere"), open_run_folder(tmp_path / "run", config(), engine=process()):
+        raise error("elsewhere")
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [{"augment": "strong"}, {"data": {"name": "stripes", "num_labeled": 61}}, {"data": {"name": "stripes"}}],
+)
+def test_after_a_mistake_the_same_folder_takes_the_mended_command(tmp_path: Path, mistake: dict[str, Any]) -> None:
+    tiny = {"duration": {"steps": 2}, "supervised": {"steps": 2}}
+    with pytest.raises(DMTError):
+        run(tiny_config(**tiny) | mistake, tiny_parts(), TINY_NETWORKS, run_dir=tmp_path / "run")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["lock"]
+    assert run(tiny_config(**tiny), tiny_parts(), TINY_NETWORKS, run_dir=tmp_path / "run")["final"]
+
+
+def test_a_plan_without_unlabeled_images_is_refused_before_any_training(tmp_path: Path) -> None:
+    parts = {"labeled": striped_set(9, seed=1), "test": striped_set(6, seed=2)}
+    data = {"data": {"name": "stripes"}}
+    with pytest.raises(DataError, match="no unlabeled images"):
+        run(tiny_config(**data), parts, TINY_NETWORKS, run_dir=tmp_path / "run")
+    assert not (tmp_path / "run/supervised").exists()
+
+
+def test_a_run_that_has_begun_is_never_emptied(tmp_path: Path) -> None:
+    with open_run_folder(tmp_path / "run", config(), engine=process()) as folder:
+        folder.write_json("plan.json", [])
+    with pytest.raises(DataError), open_run_folder(tmp_path / "run", config(), engine=process()):
+        raise DataError("later")
+    assert (tmp_path / "run/config.yaml").is_file()
+
+
+def test_a_resume_may_change_workers_and_checkpoints_and_uses_the_new_ones(tmp_path: Path) -> None:
+    with open_run_folder(tmp_path / "run", config(), engine=process()) as folder:
+        folder.write_json("plan.json", [])
+    changed = config(workers=3, checkpoint={"every_steps": 7})
+    with open_run_folder(tmp_path / "run", changed, engine=process()) as folder:
+        assert (folder.config.workers, folder.config.checkpoint.every_steps) == (3, 7)
+    with (
+        pytest.raises(RunFolderError, match="seed is 0 there and 1 here"),
+        open_run_folder(tmp_path / "run", config(seed=1), engine=process()),
+    ):
+        pass
+
+
+def test_a_class_cannot_be_ignored_by_its_number(tmp_path: Path) -> None:
+    data = {"data": {"name": "stripes", "num_labeled": 9, "ignore_index": 2}}
+    with pytest.raises(ConfigError, match=r"data\.ignore_index is 2, which is class '2'"):
+        run(tiny_config(**data), tiny_parts(), TINY_NETWORKS, run_dir=tmp_path / "run")
