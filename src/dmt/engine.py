@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -100,6 +100,11 @@ class Engine:
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
         if state:
             self._scaler.load_state_dict(state)
+
+
+def is_main_process() -> bool:
+    """Whether this process is the one that writes and prints."""
+    return bool(PartialState(cpu=not torch.cuda.is_available()).is_main_process)
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:

@@ -81,11 +81,11 @@ def infer(
 
 @torch.inference_mode()
 def _logits(networks: Sequence[nn.Module], images: Tensor, engine: Engine) -> list[Tensor]:
+    """Logits in fp32, whatever the run trains in: bf16 logits would tie where confidences are ranked."""
     scaled = images.to(engine.device, non_blocking=True).float().div_(255).to(memory_format=torch.channels_last)
     modes = [network.training for network in networks]
     try:
-        with engine.autocast():
-            return [network.eval()(scaled).float() for network in networks]
+        return [network.eval()(scaled) for network in networks]
     finally:
         for network, mode in zip(networks, modes, strict=True):
             network.train(mode)

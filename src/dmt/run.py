@@ -4,6 +4,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,7 +18,7 @@ from dmt.config import Config
 from dmt.config_files import load_config
 from dmt.data.augment import build_augment
 from dmt.engine import Engine, environment, peak_memory_mb
-from dmt.errors import DataError
+from dmt.errors import ConfigError, DataError
 from dmt.evaluate import Scores, pool
 from dmt.methods import build_method
 from dmt.metrics_log import MetricsLog
@@ -54,6 +55,7 @@ def run(
         DMTError: for everything that the user can mend.
     """
     config = load_config(config)
+    _warn_fractions(config)
     method = build_method(config)
     data = load_data(config, datasets)
     config = resolve_validation(config, data, plan=method.plan())
@@ -71,6 +73,9 @@ def run(
         setting = Setting(
             config=config,
             method=method,
+            plan=plan,
+            class_names=data.class_names,
+            image_size=data.image_size,
             engine=engine,
             build_network=network_builder(config, data, models, plan=plan),
             augment=build_augment(config.augment, config.data.name),
@@ -79,6 +84,7 @@ def run(
         )
         main, folds = build_arms(config, data, folder.path, needs_all_labels=method.needs_all_labels)
         _check_unlabeled(main, plan)
+        _check_processes(config, engine)
         _describe(folder, engine, plan)
         observer.run_started(str(folder.path), len(plan) * (1 + len(folds)))
 
@@ -101,10 +107,27 @@ def run(
         return result
 
 
+def _warn_fractions(config: Config) -> None:
+    fractions = config.rounds.top_fractions
+    if any(later < earlier for earlier, later in pairwise(fractions)):
+        warnings.warn(f"rounds.top_fractions fall at some round: {fractions}; the paper's rise.", stacklevel=3)
+
+
 def _check_unlabeled(arm: Arm, plan: Sequence[Stage]) -> None:
     """Refuse a plan that has nothing to learn from, before anything is trained."""
     if len(arm.parts.unlabeled) == 0 and not all(stage.is_supervised for stage in plan):
         raise DataError("There are no unlabeled images to learn from. Add some, or use method=supervised.")
+
+
+def _check_processes(config: Config, engine: Engine) -> None:
+    """Each process takes an equal share of every batch, so that the mean over processes is the mean over the batch."""
+    batch = config.batch
+    sizes = {"size": batch.size, "labeled": batch.labeled, "supervised": batch.supervised or batch.size}
+    for name, size in sizes.items():
+        if size % engine.world_size:
+            raise ConfigError(
+                f"batch.{name} is {size}; with {engine.world_size} processes it must be a multiple of that."
+            )
 
 
 def _describe(folder: RunFolder, engine: Engine, plan: Sequence[Stage]) -> None:

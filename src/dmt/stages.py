@@ -1,5 +1,6 @@
 """One stage of the plan, from its pseudo labels to its scores; what is already done is read, not done again."""
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -8,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from dmt.checkpoint import Trainee
 from dmt.config import Config, Duration
@@ -37,6 +39,9 @@ class Setting:
 
     config: Config
     method: Method
+    plan: tuple[Stage, ...]
+    class_names: tuple[str, ...]
+    image_size: tuple[int, int]
     engine: Engine
     build_network: Callable[[str, np.random.Generator], Network]
     augment: Augment
@@ -94,7 +99,13 @@ def run_stage(setting: Setting, arm: Arm, stage: Stage) -> StageRecord:
         _train(setting, arm, stage, trainee, pseudo)
         scores = _score(setting, arm, stage, trainee)
         if setting.engine.is_main:
-            _write(folder, trainee, scores, facts | {"seconds": round(time.monotonic() - began, 2)})
+            _write(
+                folder,
+                trainee,
+                _metadata(setting, trainee.network),
+                scores,
+                facts | {"seconds": round(time.monotonic() - began, 2)},
+            )
         setting.engine.wait()
     record = StageRecord(
         stage=stage, facts=read_json(folder / "DONE")["facts"], scores=load_scores(folder / "scores.safetensors")
@@ -116,6 +127,11 @@ def weights_path(folder: Path) -> Path:
     raise CheckpointError(f"{folder} is marked done but holds no weights. Delete its DONE to train the stage again.")
 
 
+def _stage_of(plan: tuple[Stage, ...], network: str, number: int) -> Stage:
+    """The stage that trained a network in a round; the last one where a baseline shares round 0 with a warm start."""
+    return [stage for stage in plan if stage.round == number and network in stage.trains][-1]
+
+
 def _pseudo_labels(setting: Setting, arm: Arm, stage: Stage) -> tuple[PseudoLabels | None, dict[str, Any]]:
     """The pseudo labels that a stage trains on, and what a result tells of them."""
     if stage.is_supervised:
@@ -135,7 +151,7 @@ def _pseudo_labels(setting: Setting, arm: Arm, stage: Stage) -> tuple[PseudoLabe
 
 
 def _label(setting: Setting, arm: Arm, stage: Stage, spec: PseudoSpec) -> PseudoLabels:
-    teaching = Stage(round=spec.teacher_round, trains=(spec.teacher,), start="scratch")
+    teaching = _stage_of(setting.plan, spec.teacher, spec.teacher_round)
     weights = weights_path(arm.path(teaching))
     provenance = Provenance(
         teacher=arm.title(teaching), teacher_hash=weights_hash(weights), config_hash=config_hash(setting.config)
@@ -153,6 +169,7 @@ def _label(setting: Setting, arm: Arm, stage: Stage, spec: PseudoSpec) -> Pseudo
         title=f"{arm.title(stage)}: labels by {teaching.title}",
         observer=setting.observer,
     )
+    _warn_never_predicted(setting, arm.title(stage), prediction.label)
     labels = arm.parts.labeled.labels(range(len(arm.parts.labeled)))
     counts = torch.bincount(labels, minlength=arm.parts.num_classes).tolist()
     pseudo = select(prediction, spec, class_shares=[count / sum(counts) for count in counts])
@@ -163,11 +180,18 @@ def _label(setting: Setting, arm: Arm, stage: Stage, spec: PseudoSpec) -> Pseudo
     return pseudo
 
 
+def _warn_never_predicted(setting: Setting, title: str, label: Tensor) -> None:
+    predicted = set(label.tolist())
+    missing = [name for number, name in enumerate(setting.class_names) if number not in predicted]
+    if missing:
+        setting.observer.message(f"{title}: the teacher predicts no image as {', '.join(missing)}.")
+
+
 def _start(setting: Setting, arm: Arm, stage: Stage) -> Trainee:
     """The student as its stage begins: fresh, or with its own weights of the round before."""
     network = setting.build_network(stage.network, generator(setting.config.seed, f"{arm.stream(stage)}/init"))
     if stage.start == "finetune":
-        before = Stage(round=stage.round - 1, trains=stage.trains, start="scratch")
+        before = _stage_of(setting.plan, stage.network, stage.round - 1)
         load_weights(network, weights_path(arm.path(before)), allow_missing=False)
     setting.engine.place(network)
     settings = setting.config.optimizer
@@ -196,6 +220,8 @@ def _train(setting: Setting, arm: Arm, stage: Stage, trainee: Trainee, pseudo: P
         num_pseudo=config.batch.size - num_labeled,
         seed=config.seed,
         stage=arm.stream(stage),
+        rank=setting.engine.rank,
+        world_size=setting.engine.world_size,
     )
     training = Training(
         title=arm.title(stage),
@@ -260,11 +286,26 @@ def _score(setting: Setting, arm: Arm, stage: Stage, trainee: Trainee) -> dict[s
     return scores
 
 
-def _write(folder: Path, trainee: Trainee, scores: dict[str, Scores], facts: dict[str, Any]) -> None:
+def _metadata(setting: Setting, network: Network) -> dict[str, str]:
+    """What weights must not travel without: how images are prepared and what the classes are called."""
+    described = {
+        "format": 1,
+        "network": network.name,
+        "preprocessing": asdict(network.preprocessing),
+        "class_names": setting.class_names,
+        "image_size": setting.image_size,
+    }
+    # Under one key: safetensors writes several in a random order, and equal weights must be equal files.
+    return {"dmt": json.dumps(described)}
+
+
+def _write(
+    folder: Path, trainee: Trainee, metadata: dict[str, str], scores: dict[str, Scores], facts: dict[str, Any]
+) -> None:
     """Weights and scores, then the marker that makes them count, then the checkpoint goes."""
-    save_weights(trainee.network, folder / "last.safetensors")
+    save_weights(trainee.network, folder / "last.safetensors", metadata)
     if trainee.ema is not None:
-        save_weights(trainee.ema.network, folder / "ema.safetensors")
+        save_weights(trainee.ema.network, folder / "ema.safetensors", metadata)
     save_scores(folder / "scores.safetensors", scores)
     write_json(folder / "DONE", {"format": 1, "facts": facts})
     (folder / "checkpoint" / "state.safetensors").unlink(missing_ok=True)

@@ -125,9 +125,9 @@ def _train_step(
         for group in trainee.optimizer.param_groups:
             group["lr"] = training.lr * training.schedule(progress)
     batch = engine.to_device(batch)
-    images = training.augment(batch.images, generator(training.seed, f"{training.stream}/augment", step))
+    images = training.augment(batch.images, generator(training.seed, f"{training.stream}/augment", step, engine.rank))
     batch = replace(batch, images=images.contiguous(memory_format=torch.channels_last))
-    stream = generator(training.seed, f"{training.stream}/step", step)
+    stream = generator(training.seed, f"{training.stream}/step", step, engine.rank)
     with seeded_torch(stream), engine.autocast():
         output = training.step_function(networks, batch, progress, stream)
     engine.update(output.loss, [one.optimizer for one in training.trainees.values()])

@@ -26,7 +26,7 @@ def nothing_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(catalog, "DEBIAN_FASHION_MNIST", tmp_path / "debian")
     monkeypatch.setattr(catalog.torchvision_datasets, "FashionMNIST", offline)
-    monkeypatch.setattr(catalog.torchvision_datasets, "CIFAR10", offline)
+    monkeypatch.setattr(catalog, "download_and_extract_archive", offline)
 
 
 def write_fashion(folder: Path, *, zipped: bool = True) -> dict[str, np.ndarray]:
@@ -118,12 +118,13 @@ def test_download_fills_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert download
         write_fashion(Path(folder) / "FashionMNIST" / "raw")
 
-    def cifar(folder: Path, *, download: bool) -> None:
-        assert download
+    def cifar(url: str, folder: str, *, filename: str, md5: str) -> None:
+        assert url.endswith(filename)
+        assert len(md5) == 32
         write_cifar(Path(folder) / "cifar-10-batches-py")
 
     monkeypatch.setattr(catalog.torchvision_datasets, "FashionMNIST", fashion)
-    monkeypatch.setattr(catalog.torchvision_datasets, "CIFAR10", cifar)
+    monkeypatch.setattr(catalog, "download_and_extract_archive", cifar)
     for name in ("fashion-mnist", "cifar-10"):
         assert len(load_dataset(name).train) == 30
         assert len(load_dataset(name).train) == 30  # from the cache; a second download would fail on its folder

@@ -41,6 +41,7 @@ def train_and_print(source: str, overrides: list[str], run_dir: Path | None) -> 
     """Run with a live view, write the report, print the table."""
     config = load_config(source, overrides)
     # Imported here: torch takes seconds to load, and a mistyped config or `--help` should answer at once.
+    from dmt.engine import is_main_process
     from dmt.methods import settings_without_effect
     from dmt.report import summary, write_report
     from dmt.run import run
@@ -52,6 +53,8 @@ def train_and_print(source: str, overrides: list[str], run_dir: Path | None) -> 
     console = Console(highlight=False)
     with LiveView(console) as view:
         result = run(config, run_dir=folder, observer=view)
+    if not is_main_process():
+        return result
     report = write_report(folder)
     console.print(result_table(result))
     for line in (summary(folder), f"Final: {result['picked']['what']}, {result['picked']['why']}."):

@@ -12,6 +12,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torchvision import datasets as torchvision_datasets
+from torchvision.datasets.utils import download_and_extract_archive
 
 from dmt.config_files import did_you_mean
 from dmt.data.images import ArrayImages, DataSet, resize
@@ -179,7 +180,7 @@ def _cifar_10(root: Path | None, image_size: tuple[int, int]) -> DataSet:
         inside=(Path(), Path(_CIFAR_FOLDER)),
         usual=(cache_folder() / _CIFAR_FOLDER,),
         complete=_has_cifar_10,
-        download=lambda target: torchvision_datasets.CIFAR10(target, download=True),
+        download=_download_cifar_10,
         files=f"the folder {_CIFAR_FOLDER} (data_batch_1 .. data_batch_5, test_batch)",
         other_way="",
     )
@@ -195,6 +196,12 @@ def _cifar_10(root: Path | None, image_size: tuple[int, int]) -> DataSet:
         mean=(0.49137, 0.48235, 0.44667),
         std=(0.24706, 0.24353, 0.26157),
     )
+
+
+def _download_cifar_10(target: Path) -> None:
+    # Not through the data set's own constructor, which unpickles what it has fetched.
+    source = torchvision_datasets.CIFAR10
+    download_and_extract_archive(source.url, str(target), filename=source.filename, md5=source.tgz_md5)
 
 
 def _has_cifar_10(folder: Path) -> bool:

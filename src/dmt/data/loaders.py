@@ -26,6 +26,7 @@ class StepBatches(Dataset[Batch]):
         unlabeled, pseudo: the pseudo-labeled set, or None in supervised training.
         num_pseudo: how many of it a step takes.
         seed, stage: name the streams.
+        rank, world_size: of several processes, this one takes every world_size-th item from its rank.
     """
 
     labeled: Part
@@ -35,6 +36,8 @@ class StepBatches(Dataset[Batch]):
     num_pseudo: int = 0
     seed: int
     stage: str
+    rank: int = 0
+    world_size: int = 1
 
     def __getitem__(self, step: int) -> Batch:
         parts = [self._labeled(step)]
@@ -64,7 +67,7 @@ class StepBatches(Dataset[Batch]):
     def _positions(self, stream: str, num_items: int, step: int, count: int) -> Tensor:
         name = f"{self.stage}/order/{stream}"
         positions = shuffled_positions(self.seed, name, num_items=num_items, start=step * count, count=count)
-        return torch.from_numpy(positions)
+        return torch.from_numpy(positions[self.rank :: self.world_size])
 
 
 def load_steps(batches: StepBatches, steps: Iterable[int], *, workers: int) -> Iterator[Batch]:
