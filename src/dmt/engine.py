@@ -53,6 +53,8 @@ class Engine:
 
     def distribute(self, network: nn.Module) -> nn.Module:
         """Wrap a placed network for training, so that gradients are averaged over processes."""
+        if self.world_size == 1:
+            return network
         prepared: nn.Module = self._accelerator.prepare_model(network)
         # Accelerate keeps every model it prepares, and a run prepares one a stage.
         self._accelerator.free_memory()

@@ -30,7 +30,11 @@ def seeded_torch(stream: np.random.Generator) -> Iterator[None]:
     """Run library code that only knows torch's global generators (initial weights, dropout) on a stream of ours."""
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(int(stream.integers(2**63)))
+        # Not torch.manual_seed: without a GPU it notes the call, with a stack trace, for a GPU that may still come.
+        seed = int(stream.integers(2**63))
+        torch.default_generator.manual_seed(seed)
+        if devices:
+            torch.cuda.manual_seed(seed)
         yield
 
 

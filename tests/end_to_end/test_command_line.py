@@ -41,7 +41,7 @@ def call(capsys, monkeypatch, tmp_path):
 
 
 def test_train_prints_a_table_and_leaves_the_whole_run_folder(call, tmp_path) -> None:
-    status, out, err = call("train", "digits-20", *TINY, "--run-dir", "mine")
+    status, out, err = call("train", "digits-20", *TINY, "validation.source=cross_validation", "--run-dir", "mine")
     assert (status, err) == (0, "")
     for words in ("supervised", "round 1", "round 2", "final", "Run folder mine", "folds 0: supervised"):
         assert words in out

@@ -18,6 +18,8 @@ class Ema:
     `d_t` is `decay`, with `warmup` at most (1 + t) / (10 + t), where t counts the updates before this one. Float
     buffers (batch statistics) are averaged as well, integer buffers copied.
 
+    The network must be where it will be trained: its tensors are taken note of here.
+
     Raises:
         ConfigError: `decay` is not in [0, 1).
     """
@@ -25,11 +27,14 @@ class Ema:
     def __init__(self, network: Network, *, decay: float, warmup: bool) -> None:
         if not 0 <= decay < 1:
             raise ConfigError(f"ema.decay is {decay}; it must be at least 0 and below 1.")
-        self._live = network
         self._decay = decay
         self._warmup = warmup
         self.network = deepcopy(network).requires_grad_(False).eval()
         self.num_updates = 0
+        # Listed once: walking the modules in every step costs more than the average itself.
+        pairs = list(zip(_tensors(self.network), _tensors(network), strict=True))
+        self._floats = [pair for pair in pairs if pair[0].is_floating_point()]
+        self._counts = [pair for pair in pairs if not pair[0].is_floating_point()]
 
     @torch.no_grad()
     def update(self) -> None:
@@ -38,11 +43,10 @@ class Ema:
         A multi-tensor operation for all floats. torch's AveragedModel does the same, but sends a count to the GPU and
         waits for it, in every step.
         """
-        shadow, live = _tensors(self.network), _tensors(self._live)
-        floats = [number for number, tensor in enumerate(shadow) if tensor.is_floating_point()]
-        torch._foreach_lerp_([shadow[i] for i in floats], [live[i] for i in floats], 1 - self._next_decay())
-        for number in set(range(len(shadow))) - set(floats):
-            shadow[number].copy_(live[number])
+        shadow, live = zip(*self._floats, strict=True)
+        torch._foreach_lerp_(shadow, live, 1 - self._next_decay())
+        for own, other in self._counts:
+            own.copy_(other)
         self.num_updates += 1
 
     def state_dict(self) -> dict[str, Tensor]:
