@@ -24,6 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "evaluate",
         "choose",
         "run_folder",
+        "stage_files",
         "stages",
         "result",
         "assemble",

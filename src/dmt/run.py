@@ -25,7 +25,8 @@ from dmt.metrics_log import MetricsLog
 from dmt.progress import Silent
 from dmt.result import build_result
 from dmt.run_folder import RunFolder, default_run_folder, open_run_folder
-from dmt.stages import Arm, Setting, StageRecord, plan_as_json, run_stage
+from dmt.stage_files import plan_as_json
+from dmt.stages import Arm, Setting, StageRecord, run_stage
 from dmt.types import Observer, Stage
 
 

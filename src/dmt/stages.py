@@ -18,17 +18,18 @@ from dmt.data.loaders import StepBatches
 from dmt.data.parts import Parts
 from dmt.data.pseudo_labels import Provenance, PseudoLabels, select, unlabeled_only
 from dmt.engine import Engine
-from dmt.errors import CheckpointError, DataError
-from dmt.evaluate import Scores, evaluate, load_scores, pseudo_label_accuracy, save_scores
-from dmt.files import read_json, write_json
+from dmt.errors import DataError
+from dmt.evaluate import Scores, evaluate, load_scores, pseudo_label_accuracy
+from dmt.files import read_json
 from dmt.label import label, weights_hash
 from dmt.methods.base import Method
 from dmt.metrics_log import MetricsLog
 from dmt.models.ema import Ema
 from dmt.models.network import Network
-from dmt.models.weights import load_weights, save_weights
+from dmt.models.weights import load_weights
 from dmt.randomness import generator
 from dmt.schedules import SCHEDULES, steps_of_epochs, supervised_epochs
+from dmt.stage_files import weights_path, write_stage
 from dmt.train import Augment, Training, train
 from dmt.types import Observer, PseudoSpec, Stage
 
@@ -98,33 +99,22 @@ def run_stage(setting: Setting, arm: Arm, stage: Stage) -> StageRecord:
         trainee = _start(setting, arm, stage)
         _train(setting, arm, stage, trainee, pseudo)
         scores = _score(setting, arm, stage, trainee)
+        facts["steps"] = stage_steps(setting.config, arm.parts, pseudo)
+        facts["seconds"] = round(time.monotonic() - began, 2)
         if setting.engine.is_main:
-            _write(
-                folder,
-                trainee,
-                _metadata(setting, trainee.network),
-                scores,
-                facts | {"seconds": round(time.monotonic() - began, 2)},
-            )
+            write_stage(folder, trainee, _metadata(setting, trainee.network), scores, facts)
         setting.engine.wait()
     record = StageRecord(
         stage=stage, facts=read_json(folder / "DONE")["facts"], scores=load_scores(folder / "scores.safetensors")
     )
-    figures = [f"{name} {scores.figures()['accuracy']:.1f} %" for name, scores in record.scores.items()]
-    setting.observer.stage_finished(arm.title(stage), ", ".join([*figures, f"{record.facts['seconds']:.1f} s"]))
+    setting.observer.stage_finished(arm.title(stage), _outcome(record))
     return record
 
 
-def weights_path(folder: Path) -> Path:
-    """The weights that a finished stage hands on: the average where there is one, else the last.
-
-    Raises:
-        CheckpointError: when they were taken away.
-    """
-    for path in (folder / "ema.safetensors", folder / "last.safetensors"):
-        if path.is_file():
-            return path
-    raise CheckpointError(f"{folder} is marked done but holds no weights. Delete its DONE to train the stage again.")
+def _outcome(record: StageRecord) -> str:
+    """A finished stage in a few words."""
+    figures = [f"{name} {scores.figures()['accuracy']:.1f} %" for name, scores in record.scores.items()]
+    return ", ".join([f"{record.facts['steps']:,} steps", *figures, f"{record.facts['seconds']:.1f} s"])
 
 
 def _stage_of(plan: tuple[Stage, ...], network: str, number: int) -> Stage:
@@ -297,20 +287,3 @@ def _metadata(setting: Setting, network: Network) -> dict[str, str]:
     }
     # Under one key: safetensors writes several in a random order, and equal weights must be equal files.
     return {"dmt": json.dumps(described)}
-
-
-def _write(
-    folder: Path, trainee: Trainee, metadata: dict[str, str], scores: dict[str, Scores], facts: dict[str, Any]
-) -> None:
-    """Weights and scores, then the marker that makes them count, then the checkpoint goes."""
-    save_weights(trainee.network, folder / "last.safetensors", metadata)
-    if trainee.ema is not None:
-        save_weights(trainee.ema.network, folder / "ema.safetensors", metadata)
-    save_scores(folder / "scores.safetensors", scores)
-    write_json(folder / "DONE", {"format": 1, "facts": facts})
-    (folder / "checkpoint" / "state.safetensors").unlink(missing_ok=True)
-
-
-def plan_as_json(plan: tuple[Stage, ...]) -> list[dict[str, Any]]:
-    """The plan for plan.json: each stage's fields and its folder."""
-    return [{"folder": stage.folder, **asdict(stage)} for stage in plan]

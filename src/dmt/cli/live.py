@@ -1,5 +1,6 @@
 """What a terminal shows of a run: bars with rates and time left while it works, tables when it is done."""
 
+import time
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any
@@ -9,6 +10,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
+
+SECONDS_BETWEEN_LINES = 10.0
+"""Of progress, where the output is no terminal."""
 
 
 class _Rate(ProgressColumn):
@@ -34,7 +38,9 @@ class LiveView(AbstractContextManager["LiveView"]):
             TextColumn("{task.fields[note]}", style="dim"),
             console=self.console,
             transient=True,
+            disable=not self.console.is_terminal,
         )
+        self._title, self._total, self._first, self._since, self._told = "", 0, 0, 0.0, time.monotonic()
         self._all = self._progress.add_task("all stages", total=None, visible=False, note="")
         self._piece = self._progress.add_task("", total=None, visible=False, note="")
 
@@ -54,11 +60,20 @@ class LiveView(AbstractContextManager["LiveView"]):
 
     def task_started(self, title: str, total: int, done: int = 0) -> None:
         """Show a fresh bar for a piece of work."""
+        self._title, self._total, self._first, self._since = title, total, done, time.monotonic()
         self._progress.reset(self._piece, description=escape(title), total=total, completed=done, visible=True, note="")
 
     def task_advanced(self, done: int, note: str = "") -> None:
-        """Move the bar."""
+        """Move the bar; where there is none, as in a log file, leave a line now and then."""
         self._progress.update(self._piece, completed=done, note=note)
+        now = time.monotonic()
+        if not self.console.is_terminal and now - self._told >= SECONDS_BETWEEN_LINES:
+            self._told = now
+            rate = (done - self._first) / max(now - self._since, 1e-9)
+            left = (self._total - done) / max(rate, 1e-9)
+            self.console.print(
+                f"  {self._title}: {done:,} of {self._total:,}, {rate:,.1f}/s, {left:,.0f} s left", markup=False
+            )
 
     def task_finished(self) -> None:
         """Take the bar away."""
@@ -75,33 +90,36 @@ class LiveView(AbstractContextManager["LiveView"]):
 
 
 def result_table(result: dict[str, Any]) -> Table:
-    """Supervised, each round, and the final network, on the test part."""
-    table = Table(
-        title=f"{result['dataset']}: {result['method']}, {result['num_labeled']} labels", title_justify="left"
-    )
-    table.add_column("stage")
-    for heading in ("top fraction", "pseudo labels", "of them right", "validation", "test accuracy"):
-        table.add_column(heading, justify="right")
-    for row in result["rounds"]:
-        name = (
-            "supervised" if row["round"] == 0 and row["network"] == "a" else f"round {row['round']}, {row['network']}"
-        )
-        fraction = "" if row["top_fraction"] is None else f"{row['top_fraction']:.0%}"
-        validation = _percent(row.get("validation", {}).get("accuracy"))
-        counts = (f"{row['num_pseudo_labels']:,}", _percent(row.get("pseudo_label_accuracy")))
-        table.add_row(
-            name,
-            fraction,
-            *(counts if row["num_pseudo_labels"] else ("", "")),
-            validation,
-            _percent(row.get("accuracy")),
-        )
-    table.add_section()
+    """Supervised, each round, and the final network, on the test part; columns that would stay empty are left out."""
+    title = f"{result['dataset']}: {result['method']}, {result['num_labeled']} labels"
+    rows = [_round_cells(row) for row in result["rounds"]]
     if "ensemble" in result:
-        table.add_row("ensemble of the last round", "", "", "", "", _percent(result["ensemble"]["accuracy"]))
-    final = _percent(result["final"].get("accuracy"))
-    table.add_row(f"final: {escape(result['picked']['what'])}", "", "", "", "", final, style="bold")
+        rows.append({"stage": "ensemble of the last round", "test accuracy": _percent(result["ensemble"]["accuracy"])})
+    final = {"stage": f"final: {result['picked']['what']}", "test accuracy": _percent(result["final"].get("accuracy"))}
+    headings = [heading for heading in _HEADINGS if any(row.get(heading) for row in [*rows, final])]
+    table = Table(title=escape(title), title_justify="left")
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading == "stage" else "right", no_wrap=heading == "stage")
+    for row in rows:
+        table.add_row(*(escape(row.get(heading, "")) for heading in headings))
+    table.add_section()
+    table.add_row(*(escape(final.get(heading, "")) for heading in headings), style="bold")
     return table
+
+
+_HEADINGS = ("stage", "top fraction", "pseudo labels", "of them right", "validation", "test accuracy")
+
+
+def _round_cells(row: dict[str, Any]) -> dict[str, str]:
+    is_baseline = row["round"] == 0 and row["network"] == "a"
+    return {
+        "stage": "supervised" if is_baseline else f"round {row['round']}, network {row['network']}",
+        "top fraction": "" if row["top_fraction"] is None else f"{row['top_fraction']:.0%}",
+        "pseudo labels": f"{row['num_pseudo_labels']:,}" if row["num_pseudo_labels"] else "",
+        "of them right": _percent(row.get("pseudo_label_accuracy")),
+        "validation": _percent(row.get("validation", {}).get("accuracy")),
+        "test accuracy": _percent(row.get("accuracy")),
+    }
 
 
 def _percent(value: float | None) -> str:

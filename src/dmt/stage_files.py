@@ -1,0 +1,41 @@
+"""The files of a finished stage: weights, scores, and the marker that makes them count."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from dmt.checkpoint import Trainee
+from dmt.errors import CheckpointError
+from dmt.evaluate import Scores, save_scores
+from dmt.files import write_json
+from dmt.models.weights import save_weights
+from dmt.types import Stage
+
+
+def weights_path(folder: Path) -> Path:
+    """The weights that a finished stage hands on: the average where there is one, else the last.
+
+    Raises:
+        CheckpointError: when they were taken away.
+    """
+    for path in (folder / "ema.safetensors", folder / "last.safetensors"):
+        if path.is_file():
+            return path
+    raise CheckpointError(f"{folder} is marked done but holds no weights. Delete its DONE to train the stage again.")
+
+
+def write_stage(
+    folder: Path, trainee: Trainee, metadata: dict[str, str], scores: dict[str, Scores], facts: dict[str, Any]
+) -> None:
+    """Weights and scores, then the marker that makes them count, then the checkpoint goes."""
+    save_weights(trainee.network, folder / "last.safetensors", metadata)
+    if trainee.ema is not None:
+        save_weights(trainee.ema.network, folder / "ema.safetensors", metadata)
+    save_scores(folder / "scores.safetensors", scores)
+    write_json(folder / "DONE", {"format": 1, "facts": facts})
+    (folder / "checkpoint" / "state.safetensors").unlink(missing_ok=True)
+
+
+def plan_as_json(plan: tuple[Stage, ...]) -> list[dict[str, Any]]:
+    """The plan for plan.json: each stage's fields and its folder."""
+    return [{"folder": stage.folder, **asdict(stage)} for stage in plan]
