@@ -259,3 +259,9 @@ def _dotted(values: dict[str, Any], prefix: str = "") -> list[str]:
         if isinstance(value, dict):
             names += _dotted(value, f"{prefix}{key}.")
     return names
+
+
+def test_two_overrides_of_one_duration_are_told_apart_from_a_preset() -> None:
+    assert load_config("digits-20", ["duration.epochs=2"]).duration.steps is None
+    with pytest.raises(ConfigError, match="found steps and epochs; give exactly one"):
+        load_config("digits-20", ["duration.steps=20", "duration.epochs=2"])

@@ -79,8 +79,9 @@ def load_config(source: str | Path | Mapping[str, Any] | Config, overrides: Iter
         values, name = dict(source), "config"
     else:
         values, name = _read(str(source)), str(source)
+    replaced: set[str] = set()
     for override in overrides:
-        _apply_override(values, override)
+        _apply_override(values, override, replaced)
     try:
         return Config.model_validate(values)
     except ValidationError as error:
@@ -143,7 +144,8 @@ def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _apply_override(values: dict[str, Any], override: str) -> None:
+def _apply_override(values: dict[str, Any], override: str, replaced: set[str]) -> None:
+    """Set one key; the first override of a duration replaces it as a whole and is noted in `replaced`."""
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise ConfigError(f"{override!r} is not an override; write key.path=value, for instance seed=3.")
@@ -151,8 +153,9 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
     section = values
     for parent in parents:
         below = section.get(parent)
-        is_duration = parent in {"duration", "supervised"}
-        section[parent] = dict(below) if isinstance(below, dict) and not is_duration else {}
+        is_fresh = parent in {"duration", "supervised"} and parent not in replaced
+        section[parent] = dict(below) if isinstance(below, dict) and not is_fresh else {}
+        replaced.add(parent)
         section = section[parent]
     section[last] = parse_yaml(text, source=f"the override {key}")
 

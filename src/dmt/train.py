@@ -112,7 +112,7 @@ def _check_weights(training: Training, done: int) -> None:
 def _not_finite(training: Training, what: str) -> NonFiniteError:
     return NonFiniteError(
         f"{what} of {training.steps}, {training.title}. Lower optimizer.lr, or use precision=fp32, in a new run "
-        "folder; the last good checkpoint of this one is kept."
+        "folder; what this one has finished is kept."
     )
 
 

@@ -76,7 +76,7 @@ def test_every_kind_of_image(item: object, expected: Tensor, wrap) -> None:
     [
         (AS_TENSOR.float(), r"has float values 0 \.\. 248; floats must be in \[0, 1\]"),
         (torch.full((3, 2, 2), -0.5), r"float values -0\.5"),
-        (torch.full((3, 2, 2), float("nan")), "float values nan"),
+        (torch.full((3, 2, 2), float("nan")), "NaN or infinite"),
         (AS_TENSOR.int(), r"torch\.int32; uint8"),
         (COLOR.astype(np.int64), "numpy array of int64"),
         (torch.zeros(2, 3, 4, 5, dtype=torch.uint8), r"shape \(2, 3, 4, 5\)"),

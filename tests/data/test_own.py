@@ -121,3 +121,11 @@ def test_an_image_is_opened_once_for_its_label() -> None:
     for _ in range(3):
         assert images.labels(range(4)).tolist() == [0, 1, 0, 1]
     assert opened == [0, 1, 2, 3]
+
+
+def test_what_is_no_data_set_or_of_another_size_is_refused() -> None:
+    with pytest.raises(DataError, match=r"datasets\['labeled'\] is a int; a map-style torch data set is needed"):
+        data_set_from_torch({"labeled": 5, "test": some([0, 1])}, name="mine", image_size=None)  # type: ignore[dict-item]
+    small = [(torch.zeros(1, 4, 4, dtype=torch.uint8), 0), (torch.zeros(1, 4, 4, dtype=torch.uint8), 1)]
+    with pytest.raises(DataError, match=r"Images of `test` are \(1, 4, 4\), training images .* data.image_size"):
+        data_set_from_torch({"train": some([0, 1]), "test": small}, name="mine", image_size=None)  # type: ignore[dict-item]

@@ -164,3 +164,8 @@ def test_a_failing_download_offers_a_file_instead(monkeypatch, name):
     monkeypatch.setattr(timm, "create_model", lambda *a, pretrained, **k: offline() if pretrained else create(*a, **k))
     with pytest.raises(CheckpointError, match=r"may be offline: give a \.safetensors file as networks\.a\.weights"):
         build(name, weights="pretrained")
+
+
+def test_a_fresh_squeezenet_has_no_relu_on_its_logits() -> None:
+    network = build("torchvision:squeezenet1_0").eval()
+    assert (network(torch.rand(2, 3, 64, 64)) < 0).any()

@@ -118,7 +118,7 @@ def test_headline_and_figures_of_a_chain(chain: Path) -> None:
     assert "Unlabeled images helped: 50.0 % with the labels alone, 87.5 % after the last round (+37.5 points)." in words
     assert "Picked: round 2, network a (87.5 % test accuracy): it was the best." in words
     assert "2-fold cross-validation over the 6 labels" in words
-    for figure in ("93.2", "61.5", "2 min", "1.9 h", "1,052 MB", "seed 4", "dmt train run/config.yaml"):
+    for figure in ("93.2", "61.5", "2 min", "1.9 h", "1,052 MB", "seed 4", "run/config.yaml --run-dir"):
         assert figure in words
 
 

@@ -1,5 +1,6 @@
 """What a data set is to the rest of the program: images by index, labels by index, and a stable name for each image."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -260,6 +261,8 @@ def _levels(image: Tensor, *, where: str) -> Tensor:
     if not image.is_floating_point():
         raise DataError(f"{where} is {image.dtype}; uint8 (0..255) or float in [0, 1] is needed.")
     low, high = image.min().item(), image.max().item()
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise DataError(f"{where} holds NaN or infinite values; floats must be in [0, 1].")
     if not (low >= 0 and high <= 1):
         raise DataError(f"{where} has float values {low:g} .. {high:g}; floats must be in [0, 1] (divide by 255?).")
     return (image.detach().float() * 255).round().to(torch.uint8)

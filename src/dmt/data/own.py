@@ -45,6 +45,11 @@ def data_set_from_torch(
         raise DataError(f"datasets has the unknown part {unknown[0]!r}; allowed are {', '.join(KNOWN_PARTS)}.")
     if "test" not in datasets or ("train" in datasets) == ("labeled" in datasets):
         raise DataError("datasets needs `test`, and either `train` or `labeled` (with `unlabeled`).")
+    for name_of_part, dataset in datasets.items():
+        if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
+            raise DataError(
+                f"datasets[{name_of_part!r}] is a {type(dataset).__name__}; a map-style torch data set is needed."
+            )
     pools = [datasets["train"]] if "train" in datasets else [datasets["labeled"]]
     if "unlabeled" in datasets:
         pools.append(_WithoutLabels(datasets["unlabeled"]))
@@ -80,9 +85,12 @@ def _check_scored(part: TorchImages, train: TorchImages, *, num_classes: int) ->
             f"Image {index} of `{part.prefix}` has the label {int(labels[index])}; the labeled images have the classes "
             f"0 .. {num_classes - 1}."
         )
-    channels, expected = part.images([0]).shape[1], train.images([0]).shape[1]
-    if channels != expected:
-        raise DataError(f"Images of `{part.prefix}` have {channels} channels, training images {expected}.")
+    found, expected = tuple(part.images([0]).shape[1:]), tuple(train.images([0]).shape[1:])
+    if found != expected:
+        raise DataError(
+            f"Images of `{part.prefix}` are {found}, training images {expected} (channels, height, width). "
+            "data.image_size brings them to one size."
+        )
 
 
 def _class_names(train: TorchImages) -> tuple[str, ...]:

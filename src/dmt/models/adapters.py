@@ -84,6 +84,9 @@ def build_torchvision(
 
     def create() -> nn.Module:
         model: nn.Module = models.get_model(name, weights=None, num_classes=num_classes, **options)
+        if isinstance(model, models.SqueezeNet):
+            # Its ReLU on the logits leaves a fresh classifier dead after a few steps, at the loss of a uniform guess.
+            model.classifier[2] = nn.Identity()
         return model
 
     backbone = _construct(create, f"torchvision:{name}", options, key)

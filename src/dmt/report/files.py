@@ -57,6 +57,7 @@ class RunFiles:
     """A run folder, read.
 
     Attributes:
+        folder: as it was given.
         name: the folder's own name.
         result: result.json.
         config_text: config.yaml as it is, empty where it is missing.
@@ -66,6 +67,7 @@ class RunFiles:
         stages: of the main plan, in order.
     """
 
+    folder: str
     name: str
     result: dict[str, Any]
     config_text: str
@@ -86,6 +88,7 @@ def read_run(folder: Path) -> RunFiles:
     plan = {entry["folder"]: entry for entry in _json(folder / "plan.json") or []}
     curves = _curves(folder / "metrics.jsonl")
     return RunFiles(
+        folder=str(folder),
         name=folder.resolve().name,
         result=result,
         config_text=config_text,
