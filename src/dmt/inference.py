@@ -18,11 +18,9 @@ class Images(Protocol):
 
     def __len__(self) -> int:
         """How many images."""
-        ...
 
     def images(self, positions: Sequence[int]) -> Tensor:
         """`(n, channels, H, W)` uint8."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -23,19 +23,15 @@ class ImageSet(Protocol):
 
     def __len__(self) -> int:
         """How many images."""
-        ...
 
     def images(self, indices: Sequence[int]) -> Tensor:
         """`(n, channels, H, W)` uint8."""
-        ...
 
     def labels(self, indices: Sequence[int]) -> Tensor:
         """`(n, *S)` int64."""
-        ...
 
     def key(self, index: int) -> str:
         """The image's name in split files and stores: the same in every run."""
-        ...
 
 
 @dataclass(frozen=True)
