@@ -48,13 +48,6 @@ def test_other_programs_read_the_documented_columns(store: Path) -> None:
     assert table["code"].to_pylist() == PREDICTION.code.tolist()
 
 
-def test_pandas_reads_it(store: Path) -> None:
-    pandas = pytest.importorskip("pandas")
-    frame = pandas.read_parquet(store / "labels.parquet")
-    assert list(frame.columns) == ["image", "label", "confidence", "code"]
-    assert frame["image"].tolist() == KEYS
-
-
 def test_the_manifest_says_what_the_store_was_made_by(store: Path) -> None:
     manifest = json.loads((store / "manifest.json").read_text())
     assert manifest["num_images"] == 5
