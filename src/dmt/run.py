@@ -1,7 +1,6 @@
 """The story of a run: split, plan, and for each stage label, train, evaluate; then choose and report."""
 
 import sys
-import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
@@ -67,7 +66,6 @@ def run(
         if folder.result is not None:
             observer.message(f"This run is finished; its folder is {folder.path}.")
             return folder.result
-        began = time.monotonic()
         config = folder.config
         engine = Engine(config.precision)
         plan = method.plan()
@@ -90,7 +88,8 @@ def run(
         observer.run_started(str(folder.path), len(plan) * (1 + len(folds)))
 
         records = [run_stage(setting, main, stage) for stage in plan]
-        validation = _validation_scores(setting, plan, records, folds)
+        held_out = [[run_stage(setting, fold, stage) for stage in plan] for fold in folds]
+        validation = _validation_scores(records, held_out)
         choice = choose(plan, validation)
 
         result = build_result(
@@ -100,7 +99,7 @@ def run(
             choice,
             main.parts,
             class_names=data.class_names,
-            seconds=time.monotonic() - began,
+            seconds=sum(record.facts["seconds"] for arm in [records, *held_out] for record in arm),
             peak_memory_mb=peak_memory_mb(engine.device),
         )
         if engine.is_main:
@@ -147,13 +146,15 @@ def _describe(folder: RunFolder, engine: Engine, plan: Sequence[Stage]) -> None:
 
 
 def _validation_scores(
-    setting: Setting, plan: Sequence[Stage], records: Sequence[StageRecord], folds: Sequence[Arm]
+    records: Sequence[StageRecord], held_out: Sequence[Sequence[StageRecord]]
 ) -> dict[Stage, Scores]:
     """Each stage's scores on labels that choices may look at: the validation part, or all folds' held-out labels."""
-    if not folds:
+    if not held_out:
         return {record.stage: record.scores["validation"] for record in records if "validation" in record.scores}
-    held_out = [[run_stage(setting, fold, stage).scores["validation"] for stage in plan] for fold in folds]
-    return {stage: pool(scores) for stage, scores in zip(plan, zip(*held_out, strict=True), strict=True)}
+    return {
+        of_folds[0].stage: pool([record.scores["validation"] for record in of_folds])
+        for of_folds in zip(*held_out, strict=True)
+    }
 
 
 class _CallableModule(ModuleType):
