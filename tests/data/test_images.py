@@ -6,7 +6,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dmt.data.images import ArrayImages, DataSet, ImageSet, TorchImages, resize
+from dmt.data.images import ArrayImages, DataSet, ImageSet, resize
+from dmt.data.torch_images import TorchImages
 from dmt.errors import DataError
 
 COLOR = np.random.default_rng(0).integers(0, 256, (6, 5, 3), dtype=np.uint8)
