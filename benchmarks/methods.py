@@ -4,15 +4,34 @@
 
 Figures are those of the last round, before any pick, in percent of the test part. Each run is an ordinary run folder:
 one that is finished is read, not run again. The supervised column is the baseline that every run trains.
+
+The baseline of one seed is the same bits whatever the method: with `--share-baseline` a run takes the finished
+`supervised/` folder of an earlier method's run of this seed instead of training it again.
 """
 
 import argparse
+import shutil
 import statistics
 from pathlib import Path
 from typing import Any
 
-from dmt.config_files import load_config
+from dmt.config import Config
+from dmt.config_files import dump_config, load_config
 from dmt.run import run
+from dmt.tasks import TASKS
+
+BEARING_ON_BASELINE = (
+    "task",
+    "seed",
+    "data",
+    "validation",
+    "mixup",
+    "ema",
+    "supervised",
+    "optimizer",
+    "crop",
+    "augment",
+)
 
 
 def main() -> None:
@@ -23,32 +42,74 @@ def main() -> None:
     parser.add_argument("--methods", default="curriculum_labeling,dmt")
     parser.add_argument("--seeds", default="0,1,2,3,4")
     parser.add_argument("--runs", type=Path, default=Path("runs/results"))
+    parser.add_argument("--share-baseline", action="store_true")
     options = parser.parse_args()
     seeds = [int(seed) for seed in options.seeds.split(",")]
-    results = {method: [_run(options, method, seed) for seed in seeds] for method in options.methods.split(",")}
+    methods = options.methods.split(",")
+    results: dict[str, list[dict[str, Any]]] = {method: [] for method in methods}
+    for seed in seeds:
+        for method in methods:
+            results[method].append(_run(options, method, seed))
     print("\n".join(_table(results, seeds)))
 
 
 def _run(options: argparse.Namespace, method: str, seed: int) -> dict[str, Any]:
     config = load_config(options.preset, [*options.changes, f"method={method}", f"seed={seed}"])
-    result = run(config, run_dir=options.runs / options.preset / f"{method}-seed{seed}")
-    last = result["last_round"]["accuracy"]
-    print(f"{method} seed {seed}: {result['supervised']['accuracy']:.2f} -> {last:.2f}", flush=True)
+    folders = options.runs / Path(options.preset).stem
+    folder = folders / f"{method}-seed{seed}"
+    if options.share_baseline and not folder.exists():
+        _take_baseline(config, folder, sorted(folders.glob(f"*-seed{seed}")))
+    result = run(config, run_dir=folder)
+    baseline, last = (result[key].get(_headline(result), float("nan")) for key in ("supervised", "last_round"))
+    print(f"{method} seed {seed}: {baseline:.2f} -> {last:.2f}, {result['seconds']:.0f} s", flush=True)
     return result
+
+
+def _take_baseline(config: Config, folder: Path, others: list[Path]) -> None:
+    """Begin a run folder with another method's baseline, where every setting that bears on it is the same."""
+    for other in others:
+        same = (other / "supervised" / "DONE").is_file() and _baseline_settings(
+            load_config(other / "config.yaml")
+        ) == _baseline_settings(config)
+        if same:
+            shutil.copytree(other / "supervised", folder / "supervised")
+            shutil.copytree(other / "splits", folder / "splits")
+            settled = load_config(other / "config.yaml")
+            (folder / "config.yaml").write_text(_yaml_with_precision(config, settled), encoding="utf-8")
+            return
+
+
+def _baseline_settings(config: Config) -> dict[str, Any]:
+    values = config.model_dump(include=set(BEARING_ON_BASELINE))
+    batch = config.batch.supervised or config.batch.size
+    return values | {"batch": batch, "network": config.networks.a.model_dump()}
+
+
+def _yaml_with_precision(config: Config, settled: Config) -> str:
+    changes = {"precision": settled.precision, "validation": settled.validation}
+    return dump_config(config.model_copy(update=changes))
+
+
+def _headline(result: dict[str, Any]) -> str:
+    return TASKS[result["task"]].scores.headline
 
 
 def _table(results: dict[str, list[dict[str, Any]]], seeds: list[int]) -> list[str]:
     first = next(iter(results.values()))
-    supervised = [result["supervised"]["accuracy"] for result in first]
+    headline = _headline(first[0])
+    supervised = [result["supervised"][headline] for result in first]
     lines = [
         f"| method | {' | '.join(f'seed {seed}' for seed in seeds)} | mean | sd | over supervised | s a run |",
         f"|---|{'---|' * (len(seeds) + 4)}",
         _row("supervised", supervised, supervised, [0.0]),
     ]
     for method, runs in results.items():
-        accuracies = [result["last_round"]["accuracy"] for result in runs]
-        lines.append(_row(method, accuracies, supervised, [result["seconds"] for result in runs]))
-    picked = [result["final"]["accuracy"] for result in list(results.values())[-1]]
+        seconds = [result["seconds"] for result in runs]
+        lines.append(_row(method, [result["last_round"][headline] for result in runs], supervised, seconds))
+        if all("ensemble" in result for result in runs):
+            together = [result["ensemble"][headline] for result in runs]
+            lines.append(_row(f"{method}, ensemble of a and b", together, supervised, [0.0]))
+    picked = [result["final"][headline] for result in list(results.values())[-1]]
     lines.append(_row(f"{list(results)[-1]}, as picked by validation", picked, supervised, [0.0]))
     return lines
 

@@ -1,18 +1,33 @@
 """Which labels a run trains on and chooses by, from what the config leaves open."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import nn
 from torch.utils.data import Subset, TensorDataset
 
-from dmt.assemble import load_data, resolve_validation
+from dmt.assemble import build_arms, load_data, network_builder, resolve_validation
+from dmt.config import Config
 from dmt.config_files import load_config
+from dmt.data.images import DataSet
+from dmt.data.parts import Part
 from dmt.errors import ConfigError
 from dmt.methods import build_method
 from dmt.run import run
-from tiny_runs import TINY_NETWORKS, striped_images, striped_set, tiny_config
+from tiny_runs import (
+    TINY_MASK_NETWORKS,
+    TINY_NETWORKS,
+    masked_images,
+    striped_images,
+    striped_set,
+    tiny_config,
+    tiny_mask_config,
+    tiny_masks,
+    tiny_parts,
+)
 
 SHORT = {"duration": {"steps": 2}, "supervised": {"steps": 2}, "data": {"name": "stripes"}}
 
@@ -77,3 +92,137 @@ def test_class_prior_counts_exactly(tmp_path: Path) -> None:
     parts = {"labeled": striped_set(9, seed=1), "unlabeled": uneven([27, 12, 12]), "test": striped_set(6, seed=2)}
     result = run(config, parts, TINY_NETWORKS, run_dir=tmp_path / "run")
     assert result["rounds"][1]["pseudo_labels_per_class"][0] == 17
+
+
+def masks(count: int = 30, hidden: Sequence[int] = (), **changes: Any) -> DataSet:
+    return tiny_masks(train=replace(masked_images(count, seed=1), hidden=frozenset(hidden)), num_test=3, **changes)
+
+
+def mask_config(**changes: Any) -> Config:
+    return load_config(tiny_mask_config(**changes))
+
+
+def resolved(config: Config, data: DataSet) -> str | None:
+    return resolve_validation(config, data, plan=build_method(config).plan()).validation.source
+
+
+@pytest.mark.parametrize(("num_labeled", "source"), [(19, "cross_validation"), (20, "cut"), (29, "cut")])
+@pytest.mark.parametrize("named", [True, False])
+def test_choices_between_networks_for_masks_are_made_by_folds_under_twenty_masks(
+    num_labeled: int, source: str, named: bool
+) -> None:
+    """Also where the number of labels is how many masks there are."""
+    config = mask_config(validation={}, data={"name": "bands", "num_labeled": num_labeled if named else None})
+    data = masks() if named else masks(hidden=range(num_labeled, 30))
+    assert resolved(config, data) == source
+
+
+def test_masks_that_the_data_bring_for_choices_are_taken() -> None:
+    data = masks(validation=masked_images(4, seed=5))
+    assert resolved(mask_config(validation={}), data) == "none"
+    with pytest.raises(ConfigError, match="bring a validation part"):
+        resolved(mask_config(validation={"source": "cut"}), data)
+
+
+def test_a_single_stage_leaves_nothing_to_choose() -> None:
+    assert resolved(mask_config(validation={}, method="supervised"), masks()) == "none"
+
+
+def indices(part: Part | None) -> tuple[int, ...]:
+    assert part is not None
+    return part.indices
+
+
+@pytest.mark.parametrize("num_folds", [2, 3])
+def test_folds_of_masks_hold_out_each_labeled_image_once(tmp_path: Path, num_folds: int) -> None:
+    validation = {"source": "cross_validation", "num_folds": num_folds}
+    config = mask_config(validation=validation, data={"name": "bands", "num_labeled": 7})
+    main, folds = build_arms(config, masks(), tmp_path, needs_all_labels=False)
+    labeled = main.parts.labeled.indices
+    assert (len(labeled), main.parts.validation, len(folds)) == (7, None, num_folds)
+    held_out = [index for fold in folds for index in indices(fold.parts.validation)]
+    assert sorted(held_out) == sorted(labeled)
+    for fold in folds:
+        assert set(fold.parts.labeled.indices) == set(labeled) - set(indices(fold.parts.validation))
+        assert fold.parts.test is None, "folds decide, and are not reported"
+        assert len(fold.parts.unlabeled) == len(main.parts.unlabeled) == 23
+    assert len({fold.name for fold in folds}) == len({fold.folder for fold in folds}) == num_folds
+
+
+def test_parts_of_masks(tmp_path: Path) -> None:
+    config = mask_config(validation={"source": "cut", "size": 2}, data={"name": "bands", "num_labeled": 7})
+    data = masks()
+    main, folds = build_arms(config, data, tmp_path, needs_all_labels=False)
+    assert folds == []
+    assert (len(main.parts.labeled), len(indices(main.parts.validation)), len(main.parts.unlabeled)) == (5, 2, 23)
+    assert indices(main.parts.test) == (0, 1, 2)
+    assert main.parts.unlabeled.truth is not None
+    again, _ = build_arms(config, data, tmp_path, needs_all_labels=False)
+    assert again.parts.labeled.indices == main.parts.labeled.indices, "the split is kept as text"
+    assert again.parts.unlabeled.keys == main.parts.unlabeled.keys
+
+
+def test_one_unlabeled_image_without_mask_closes_the_truth(tmp_path: Path) -> None:
+    config = mask_config(data={"name": "bands", "num_labeled": 4})
+    main, _ = build_arms(config, masks(hidden=(29,)), tmp_path, needs_all_labels=False)
+    assert 29 not in main.parts.labeled.indices
+    assert main.parts.unlabeled.truth is None
+
+
+@pytest.mark.parametrize(("num_labeled", "share", "size", "common"), [(10, 0.8, 8, 6), (5, 0.5, 2, 0), (5, 1.0, 5, 5)])
+def test_samples_for_the_two_networks(tmp_path: Path, num_labeled: int, share: float, size: int, common: int) -> None:
+    """Difference-maximized sampling (spec 1.9); each fold draws from its own labels."""
+    config = mask_config(
+        data={"name": "bands", "num_labeled": num_labeled},
+        rounds={"dms_share": share},
+        validation={"source": "cross_validation"},
+    )
+    main, folds = build_arms(config, masks(), tmp_path, needs_all_labels=False)
+    first, second = (set(main.parts.labeled_for(subset).indices) for subset in ("dms_a", "dms_b"))  # type: ignore[arg-type]
+    assert (len(first), len(second), len(first & second)) == (size, size, common)
+    assert first | second <= set(main.parts.labeled.indices)
+    assert main.parts.labeled_for("all").indices == main.parts.labeled.indices
+    for fold in folds:
+        own = set(fold.parts.labeled.indices)
+        assert set(fold.parts.labeled_for("dms_a").indices) | set(fold.parts.labeled_for("dms_b").indices) <= own
+
+
+def test_samples_follow_the_seed_of_the_split_alone(tmp_path: Path) -> None:
+    drawn = []
+    for number, seeds in enumerate(({"seed": 1, "split": 0}, {"seed": 2, "split": 0}, {"seed": 1, "split": 1})):
+        data = {"name": "bands", "num_labeled": 10, "split_seed": seeds["split"]}
+        config = mask_config(seed=seeds["seed"], data=data, rounds={"dms_share": 0.8})
+        main, _ = build_arms(config, masks(), tmp_path / str(number), needs_all_labels=False)
+        drawn.append((main.parts.labeled_for("dms_a").indices, main.parts.labeled_for("dms_b").indices))
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_the_oracle_of_masks_needs_every_mask(tmp_path: Path) -> None:
+    config = mask_config(method="oracle")
+    main, folds = build_arms(config, masks(), tmp_path / "all", needs_all_labels=True)
+    assert (len(main.parts.labeled), len(main.parts.unlabeled), folds) == (30, 0, [])
+    with pytest.raises(ConfigError, match="2 of 30 have none"):
+        build_arms(config, masks(hidden=(3, 4)), tmp_path / "some", needs_all_labels=True)
+
+
+def test_own_torch_data_sets_are_not_for_masks_yet() -> None:
+    with pytest.raises(ConfigError, match=r"own torch data sets .* data\.name=folder"):
+        load_data(mask_config(), tiny_parts())
+
+
+def test_networks_for_masks_are_tried_before_any_training() -> None:
+    config, data = mask_config(), masks()
+    plan = build_method(config).plan()
+    network_builder(config, data, TINY_MASK_NETWORKS, plan=plan)
+
+    def whole_images() -> nn.Module:
+        return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 3))
+
+    def four_classes() -> nn.Module:
+        return nn.Conv2d(3, 4, 1)
+
+    for unfit in (whole_images, four_classes):
+        with pytest.raises(ConfigError):
+            network_builder(config, data, {"a": TINY_MASK_NETWORKS["a"], "b": unfit}, plan=plan)
+    with pytest.raises(ConfigError, match="models has no network 'b'; it holds a"):
+        network_builder(config, data, {"a": TINY_MASK_NETWORKS["a"]}, plan=plan)

@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from dmt.checkpoint import CheckpointClock, Trainee, load_checkpoint, save_checkpoint
-from dmt.config import CheckpointConfig
+from dmt.config_sections import CheckpointConfig
 from dmt.engine import Engine
 from dmt.errors import CheckpointError
 from dmt.models.ema import Ema

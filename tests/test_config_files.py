@@ -1,3 +1,5 @@
+import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from dmt.config_files import (
 )
 from dmt.data.augment import build_augment
 from dmt.data.catalog import DATASETS
+from dmt.data.views import build_view
 from dmt.errors import ConfigError
 from dmt.methods import METHODS, build_method
 from dmt.models.registry import build_network
@@ -197,7 +200,15 @@ def test_the_loader_of_others_is_left_alone() -> None:
     assert yaml.safe_load("1e-3") == "1e-3"
 
 
-@pytest.mark.parametrize("changes", [{}, {"scheme": "mutual", "ema": None, "supervised": {"oracle_epochs": 300}}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"scheme": "mutual", "ema": None, "supervised": {"oracle_epochs": 300}},
+        {"task": "segmentation"},
+        {"task": "segmentation", "scheme": "chain", "ema": {}, "mixup": {"alpha": 0.3}, "crop": {"size": [32, 48]}},
+    ],
+)
 def test_dump_and_load_give_the_same_config(tmp_path: Path, changes: dict[str, Any]) -> None:
     config = load_config(MINIMAL | changes)
     path = tmp_path / "config.yaml"
@@ -230,19 +241,27 @@ def test_presets_are_found() -> None:
     assert all(preset_text(name) for name in preset_names())
 
 
+@cache
+def try_network(task: Any, name: str, options: str, head_branches: int | None) -> None:
+    """Build one, once for all presets."""
+    size: dict[str, Any] = {"num_classes": 10, "channels": 3, "mean": (0.5,) * 3, "std": (0.2,) * 3}
+    build_network(name, task=task, options=json.loads(options), head_branches=head_branches, **size)
+
+
 @pytest.mark.parametrize("name", preset_names())
 def test_every_preset_validates_plans_and_names_what_exists(name: str) -> None:
     config = load_config(name)
     plan = build_method(config).plan()
     assert plan
     assert all(isinstance(stage, Stage) for stage in plan)
-    assert config.data.name in DATASETS
-    build_augment(config.augment, config.data.name)
+    assert DATASETS[config.data.name].task == config.task
+    if config.task == "segmentation":
+        build_view(config.augment, crop_size=(8, 8))
+    else:
+        build_augment(config.augment, config.data.name)
     for label in ("a", "b") if config.scheme == "mutual" else ("a",):
         network = getattr(config.networks, label)
-        build_network(
-            network.name, num_classes=10, channels=3, mean=(0.5,) * 3, std=(0.2,) * 3, options=network.options
-        )
+        try_network(config.task, network.name, json.dumps(network.options), network.head_branches)
     assert preset_text(name).startswith("#"), "a preset begins with its source, command, expected figure and time"
 
 

@@ -1,6 +1,8 @@
 """The true labels of unlabeled images never reach training (contracts, section 4)."""
 
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +11,33 @@ import pytest
 import torch
 from torch.utils.data import Dataset, TensorDataset
 
+from dmt.config_files import load_config
+from dmt.data.draw import split_masks
 from dmt.data.images import ArrayImages, DataSet
 from dmt.data.parts import Part, SealedLabels
 from dmt.data.split_files import read_labeled_keys
 from dmt.data.splits import Split, split_known
 from dmt.run import run
-from tiny_runs import NUM_CLASSES, TINY_NETWORKS, striped_images, striped_set, tiny_config, tiny_parts
+from tiny_runs import (
+    NUM_CLASSES,
+    TINY_MASK_NETWORKS,
+    TINY_NETWORKS,
+    MaskedArrays,
+    striped_images,
+    striped_set,
+    tiny_config,
+    tiny_mask_config,
+    tiny_masks,
+    tiny_parts,
+)
 
 LABELED_INDICES = tuple(range(9))
+
+
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half the time of runs as short as these; what survives a power cut is not asked here."""
+    monkeypatch.setattr("os.fsync", lambda _: None)
 
 
 def catalog_like(*, scramble: int | None) -> DataSet:
@@ -41,7 +62,7 @@ def trained_bits(folder: Path) -> dict[str, bytes]:
     """Weights and pseudo labels; figures about the pseudo labels' truth differ, as they should."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
-        for suffix in ("safetensors", "parquet")
+        for suffix in ("safetensors", "parquet", "png")
         for path in sorted(folder.rglob(f"*.{suffix}"))
     }
 
@@ -61,7 +82,7 @@ def test_scrambled_hidden_labels_change_no_bit(
 ) -> None:
     # The draw itself looks at labels, to be balanced: it is settled here, and everything after it must not.
     split = Split(labeled=LABELED_INDICES, unlabeled=tuple(range(len(LABELED_INDICES), 45)))
-    monkeypatch.setattr("dmt.assemble.draw_split", lambda *_, **__: split)
+    monkeypatch.setattr("dmt.data.draw.draw_split", lambda *_, **__: split)
     config = tiny_config(duration={"steps": 12}, supervised={"steps": 12}) | changes
     accuracies, bits = [], []
     for number, scramble in enumerate((None, 5)):
@@ -75,6 +96,72 @@ def test_scrambled_hidden_labels_change_no_bit(
     assert [name for name in bits[0] if bits[0][name] != bits[1][name]] == []
     if changes.get("method") != "online_self_training":
         assert accuracies[0] != accuracies[1], "the labels were not scrambled, or the truth was not looked up"
+
+
+def scrambled(data: DataSet, kept: Sequence[int]) -> DataSet:
+    """Other masks in place of those of all training images but `kept`."""
+    train = data.train
+    assert isinstance(train, MaskedArrays)
+    random = torch.Generator().manual_seed(5)
+    masks = [
+        mask if index in kept else torch.randint(NUM_CLASSES, mask.shape, generator=random)
+        for index, mask in enumerate(train.masks)
+    ]
+    return replace(data, train=replace(train, masks=masks))
+
+
+SHORT = {"duration": {"steps": 3}, "supervised": {"steps": 10}, "rounds": {"top_fractions": [1.0]}}
+FOLDS = {"validation": {"source": "cross_validation"}, "loss": {"confidence_threshold": 0.4}}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rounds": {"top_fractions": [0.3, 0.8]}},
+        {"rounds": {"top_fractions": [0.5], "selection": "class_prior", "dms_share": 0.6}},
+        {"rounds": {"top_fractions": [0.5], "selection": "renormalized"}, "method": "cbst"},
+        {"method": "online_self_training", "crop": {"size": [8, 8], "pseudo": "plain"}},
+        {"rounds": {"top_fractions": [1.0], "selection": "threshold"}, "scheme": "chain"} | FOLDS,
+    ],
+    ids=["mutual", "samples", "renormalized", "online", "folds"],
+)
+def test_scrambled_hidden_masks_change_no_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
+) -> None:
+    """Not even the draw looks at masks, so nothing of it has to be settled here."""
+    config = tiny_mask_config(**SHORT | changes)
+    data = tiny_masks(num_train=12)
+    split = split_masks(load_config(config), data)
+    bits, qualities = [], []
+    for name, chosen in (("plain", data), ("scrambled", scrambled(data, [*split.labeled, *split.validation]))):
+        monkeypatch.setattr("dmt.assemble.load_dataset", lambda *_, chosen=chosen, **__: chosen)
+        result = run(config, models=TINY_MASK_NETWORKS, run_dir=tmp_path / name)
+        bits.append(trained_bits(tmp_path / name))
+        qualities.append([one.get("pseudo_label_mean_iou") for one in result["rounds"]])
+    assert len(bits[0]) >= 4
+    assert bits[0].keys() == bits[1].keys()
+    assert [name for name in bits[0] if bits[0][name] != bits[1][name]] == []
+    if changes.get("method") != "online_self_training":
+        assert any(name.endswith(".png") for name in bits[0])
+        assert qualities[0] != qualities[1], "the masks were not scrambled, or the truth was not looked up"
+
+
+def test_images_without_masks_are_never_asked_for_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then nobody can say how good pseudo labels are, and nothing else changes."""
+    config = tiny_mask_config(**SHORT)
+    plain = tiny_masks(num_train=12)
+    labeled = split_masks(load_config(config), plain).labeled
+    train = plain.train
+    assert isinstance(train, MaskedArrays)
+    hidden = frozenset(range(len(train))) - set(labeled)
+    sealed = replace(plain, train=replace(train, hidden=hidden), labeled=labeled)
+    results = []
+    for name, chosen in (("plain", plain), ("sealed", sealed)):
+        monkeypatch.setattr("dmt.assemble.load_dataset", lambda *_, chosen=chosen, **__: chosen)
+        results.append(run(config, models=TINY_MASK_NETWORKS, run_dir=tmp_path / name))
+    assert trained_bits(tmp_path / "plain") == trained_bits(tmp_path / "sealed")
+    assert "pseudo_label_accuracy" in results[0]["rounds"][-1]
+    assert "pseudo_label_accuracy" not in results[1]["rounds"][-1]
 
 
 @pytest.mark.parametrize("source", ["none", "cross_validation", "cut"])
@@ -142,6 +229,20 @@ def test_the_seal_is_broken_by_evaluate_alone(tmp_path: Path, monkeypatch: pytes
     assert set(callers) == {"evaluate.py"}
 
 
+def test_the_seal_is_broken_by_evaluate_alone_for_masks_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    callers = []
+    plain = SealedLabels.open
+
+    def recorded(self: SealedLabels) -> Part:
+        callers.append(Path(sys._getframe(1).f_code.co_filename).name)
+        return plain(self)
+
+    monkeypatch.setattr(SealedLabels, "open", recorded)
+    monkeypatch.setattr("dmt.assemble.load_dataset", lambda *_, **__: tiny_masks(num_train=12))
+    run(tiny_mask_config(**SHORT), models=TINY_MASK_NETWORKS, run_dir=tmp_path / "run")
+    assert callers == ["evaluate.py"] * 2
+
+
 def test_the_test_part_decides_nothing(tmp_path: Path) -> None:
     """Other test labels give the same weights and the same pick."""
     parts = tiny_parts()
@@ -157,3 +258,22 @@ def test_the_test_part_decides_nothing(tmp_path: Path) -> None:
         for run_name in ("one", "two")
     ]
     assert weights[0] == weights[1]
+
+
+def test_masks_of_the_test_part_decide_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other test masks give the same weights and the same pick."""
+    plain = tiny_masks(num_train=12)
+    assert isinstance(plain.test, MaskedArrays)
+    others = replace(plain.test, masks=[(mask + 1) % NUM_CLASSES for mask in plain.test.masks])
+    config = tiny_mask_config(**SHORT, validation={"source": "cut", "size": 1})
+    results = []
+    for name, chosen in (("one", plain), ("two", replace(plain, test=others))):
+        monkeypatch.setattr("dmt.assemble.load_dataset", lambda *_, chosen=chosen, **__: chosen)
+        results.append(run(config, models=TINY_MASK_NETWORKS, run_dir=tmp_path / name))
+    assert results[0]["picked"] == results[1]["picked"]
+    assert results[0]["final"] != results[1]["final"]
+    one, two = (
+        {name: bits for name, bits in trained_bits(tmp_path / run_name).items() if "scores" not in name}
+        for run_name in ("one", "two")
+    )
+    assert one == two

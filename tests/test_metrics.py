@@ -4,8 +4,17 @@ import numpy as np
 import pytest
 import torch
 from sklearn import metrics as oracle
+from torchmetrics.functional.classification import multiclass_confusion_matrix, multiclass_jaccard_index
 
-from dmt.metrics import accuracy, confusion_matrix, fine_grained_accuracy, per_class_accuracy, scaled_log_loss
+from dmt.metrics import (
+    accuracy,
+    confusion_matrix,
+    fine_grained_accuracy,
+    intersection_over_union,
+    mean_iou,
+    per_class_accuracy,
+    scaled_log_loss,
+)
 
 
 def random_answers(count: int, num_classes: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -43,6 +52,95 @@ def test_a_class_without_sites_and_an_empty_part_are_nan() -> None:
     assert per_class_accuracy(confusion)[0] == 50
     assert per_class_accuracy(confusion)[1:].isnan().all()
     assert math.isnan(accuracy(torch.zeros(3, 3, dtype=torch.int64)))
+
+
+def random_masks(
+    shape: tuple[int, ...], num_classes: int, *, absent: int = 0, ignored: float = 0.2
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Predictions and targets of maps; the last `absent` classes never occur in truth, the very last nowhere."""
+    random = torch.Generator().manual_seed(num_classes * 100 + math.prod(shape))
+    target = torch.randint(max(1, num_classes - absent), shape, generator=random)
+    wrong = torch.randint(num_classes - (absent > 0), shape, generator=random)
+    prediction = torch.where(torch.rand(shape, generator=random) < 0.6, target, wrong)
+    target[torch.rand(shape, generator=random) < ignored] = 255
+    return prediction, target
+
+
+def iou_of_class(prediction: list[int], target: list[int], k: int) -> float:
+    """TP / (TP + FP + FN) in percent, one site at a time; NaN for a class that is nowhere."""
+    both = either = 0
+    for guess, truth in zip(prediction, target, strict=True):
+        if truth != 255:
+            both += guess == truth == k
+            either += k in (guess, truth)
+    return 100 * both / either if either else math.nan
+
+
+@pytest.mark.parametrize("absent", [0, 1, 2])
+@pytest.mark.parametrize("num_classes", [3, 5, 21])
+@pytest.mark.parametrize("shape", [(1, 2, 2), (2, 3, 5), (4, 20, 17)])
+def test_intersection_over_union_equals_a_scalar_loop(shape: tuple[int, ...], num_classes: int, absent: int) -> None:
+    prediction, target = random_masks(shape, num_classes, absent=absent)
+    confusion = confusion_matrix(prediction, target, num_classes=num_classes)
+    sites = prediction.flatten().tolist(), target.flatten().tolist()
+    expected = [iou_of_class(*sites, k) for k in range(num_classes)]
+    np.testing.assert_allclose(intersection_over_union(confusion).numpy(), expected, rtol=1e-12)
+    occurring = [value for value in expected if not math.isnan(value)]
+    assert float(mean_iou(confusion)) == pytest.approx(sum(occurring) / len(occurring), rel=1e-12)
+
+
+@pytest.mark.parametrize("absent", [0, 1, 2])
+@pytest.mark.parametrize("num_classes", [2, 3, 5, 21])
+@pytest.mark.parametrize("shape", [(2, 3, 5), (4, 20, 17)])
+def test_intersection_over_union_equals_torchmetrics(shape: tuple[int, ...], num_classes: int, absent: int) -> None:
+    prediction, target = random_masks(shape, num_classes, absent=min(absent, num_classes - 1))
+    confusion = confusion_matrix(prediction, target, num_classes=num_classes)
+    assert torch.equal(confusion, multiclass_confusion_matrix(prediction, target, num_classes, ignore_index=255))
+    each, mean = (
+        100 * multiclass_jaccard_index(prediction, target, num_classes, average=average, ignore_index=255)
+        for average in ("none", "macro")
+    )
+    # torchmetrics gives 0 to a class that is nowhere, and leaves it out of the mean.
+    found = intersection_over_union(confusion)
+    torch.testing.assert_close(found.nan_to_num(0.0).float(), each)
+    torch.testing.assert_close(mean_iou(confusion).float(), mean)
+    nowhere = (confusion.sum(dim=0) + confusion.sum(dim=1)) == 0
+    assert torch.equal(found.isnan(), nowhere)
+
+
+def test_a_class_that_is_only_predicted_or_never_predicted_has_zero() -> None:
+    # Class 0 right twice and missed once, class 1 never predicted, class 2 never true, class 3 nowhere.
+    confusion = confusion_matrix(torch.tensor([0, 0, 2, 0]), torch.tensor([0, 0, 0, 1]), num_classes=4)
+    iou = intersection_over_union(confusion)
+    assert iou[:3].tolist() == [50.0, 0.0, 0.0]
+    assert math.isnan(iou[3])
+    assert float(mean_iou(confusion)) == pytest.approx(50 / 3)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_stacked_matrices_are_measured_one_by_one(count: int) -> None:
+    prediction, target = random_masks((count, 6, 5), 4, absent=2)
+    matrices = [confusion_matrix(guess, truth, num_classes=4) for guess, truth in zip(prediction, target, strict=True)]
+    stacked = torch.stack(matrices)
+    torch.testing.assert_close(
+        intersection_over_union(stacked),
+        torch.stack([intersection_over_union(one) for one in matrices]),
+        equal_nan=True,
+    )
+    assert mean_iou(stacked).shape == (count,)
+    assert mean_iou(stacked).tolist() == [float(mean_iou(one)) for one in matrices]
+
+
+def test_nothing_to_measure_is_nan() -> None:
+    assert intersection_over_union(torch.zeros(3, 3, dtype=torch.int64)).isnan().all()
+    assert mean_iou(torch.zeros(3, 3, dtype=torch.int64)).isnan()
+
+
+def test_counts_beyond_single_precision_count() -> None:
+    many = 2**26 + 1
+    confusion = torch.tensor([[many, 1], [0, 2 * many]])
+    expected = (100 * many / (many + 1) + 100 * 2 * many / (2 * many + 1)) / 2
+    assert float(mean_iou(confusion)) == pytest.approx(expected, rel=1e-14)
 
 
 def test_fine_grained_accuracy_by_hand() -> None:

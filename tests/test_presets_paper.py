@@ -2,11 +2,13 @@
 
 import re
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from dmt.config_files import load_config, preset_text
 from dmt.methods import build_method
+from dmt.methods.base import supervised_stage
 from dmt.selection import overall_quota
 from dmt.stages import stage_steps
 
@@ -82,6 +84,12 @@ STEPS = {
 }
 
 
+def fake_parts(num_labeled: int, num_unlabeled: int) -> Any:
+    """What counts steps: how many images there are, not which."""
+    labeled = range(num_labeled)
+    return SimpleNamespace(labeled=labeled, labeled_for=lambda subset: labeled, unlabeled=range(num_unlabeled))
+
+
 @pytest.mark.parametrize("name", SEMI_SUPERVISED)
 def test_steps_of_each_round(name: str) -> None:
     config = load_config(name)
@@ -89,15 +97,15 @@ def test_steps_of_each_round(name: str) -> None:
     assert config.data.num_labeled is not None
     assert config.validation.size is not None
     assert NUM_CIFAR_IMAGES - config.data.num_labeled - config.validation.size == num_unlabeled
-    parts = SimpleNamespace(labeled=range(config.data.num_labeled), unlabeled=range(num_unlabeled))
+    parts = fake_parts(config.data.num_labeled, num_unlabeled)
     kept = [range(overall_quota(num_unlabeled, alpha)) for alpha in config.rounds.top_fractions]
-    assert [stage_steps(config, parts, pseudo) for pseudo in kept] == expected
-    assert stage_steps(config, parts, None) == supervised
+    assert [stage_steps(config, parts, supervised_stage(), pseudo) for pseudo in kept] == expected
+    assert stage_steps(config, parts, supervised_stage(), None) == supervised
 
 
 def test_steps_of_the_oracle() -> None:
-    parts = SimpleNamespace(labeled=range(NUM_CIFAR_IMAGES), unlabeled=range(0))
-    assert stage_steps(load_config("cifar10-oracle-paper"), parts, None) == 29_400
+    oracle = load_config("cifar10-oracle-paper")
+    assert stage_steps(oracle, fake_parts(NUM_CIFAR_IMAGES, 0), supervised_stage(), None) == 29_400
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -11,20 +11,19 @@ from torch.utils.data import Dataset
 
 from dmt.config import Config
 from dmt.data.catalog import load_dataset
+from dmt.data.draw import num_labels
 from dmt.data.images import DataSet
 from dmt.data.own import data_set_from_torch
 from dmt.data.parts import Part, Parts, UnlabeledPart
-from dmt.data.split_files import read_keys, read_labeled_keys, read_split, write_split
-from dmt.data.splits import Split, draw_split, folds, split_known
+from dmt.data.split_files import read_split, write_split
+from dmt.data.splits import Split, difference_maximized, folds
 from dmt.errors import ConfigError
 from dmt.models.network import Network, Preprocessing, check_output
 from dmt.models.registry import build_network
 from dmt.randomness import generator, seeded_torch
-from dmt.stages import Arm
-from dmt.types import UNLABELED, Stage
-
-FEW_LABELS_PER_CLASS = 10
-"""Below this, setting labels aside costs more than it tells, and validation is by cross-validation."""
+from dmt.setting import Arm
+from dmt.tasks import TASKS, Task
+from dmt.types import LabeledSubset, Stage
 
 ModelFactory = Callable[[], nn.Module]
 
@@ -36,16 +35,17 @@ def load_data(config: Config, datasets: Mapping[str, Dataset[Any]] | None) -> Da
         ConfigError: an unknown name, or a class that would be ignored.
         DataError: files or parts that are missing or broken.
     """
-    image_size = tuple(config.data.image_size) if config.data.image_size else None
-    if datasets is not None:
-        data = data_set_from_torch(datasets, name=config.data.name, image_size=image_size)  # type: ignore[arg-type]
+    if datasets is None:
+        data = load_dataset(config.data, task=config.task)
+    elif TASKS[config.task].is_dense:
+        raise ConfigError("task is segmentation; own torch data sets are for classification yet. Use data.name=folder.")
     else:
-        root = Path(config.data.root).expanduser() if config.data.root else None
-        data = load_dataset(config.data.name, root=root, image_size=image_size)  # type: ignore[arg-type]
-    if 0 <= config.data.ignore_index < data.num_classes:
-        name = data.class_names[config.data.ignore_index]
+        image_size = tuple(config.data.image_size) if config.data.image_size else None
+        data = data_set_from_torch(datasets, name=config.data.name, image_size=image_size)  # type: ignore[arg-type]
+    if 0 <= config.ignore_label < data.num_classes:
+        name = data.class_names[config.ignore_label]
         raise ConfigError(
-            f"data.ignore_index is {config.data.ignore_index}, which is class {name!r}; use -1, or a number above "
+            f"data.ignore_index is {config.ignore_label}, which is class {name!r}; use -1, or a number above "
             f"{data.num_classes - 1}."
         )
     return data
@@ -62,8 +62,8 @@ def resolve_validation(config: Config, data: DataSet, *, plan: Sequence[Stage]) 
         return config
     if data.validation is not None or len(plan) == 1:
         source = "none"  # the data bring their own part, or there is nothing to choose from
-    elif _num_labeled(config, data) < FEW_LABELS_PER_CLASS * data.num_classes:
-        source = "cross_validation"
+    elif num_labels(config, data) < TASKS[config.task].few_labels(data):
+        source = "cross_validation"  # setting labels aside would cost more than it tells
     else:
         source = "cut"
     return config.model_copy(update={"validation": config.validation.model_copy(update={"source": source})})
@@ -74,11 +74,13 @@ def build_arms(config: Config, data: DataSet, folder: Path, *, needs_all_labels:
 
     The split is drawn once and kept as text in the run folder; a resume reads it back.
     """
-    labels = data.train.labels(range(len(data.train))).numpy()
-    split = _split(config, data, labels, folder / "splits", needs_all_labels=needs_all_labels)
-    main = Arm(name="", folder=folder, parts=_parts(data, split, split.labeled, data.validation))
+    task = TASKS[config.task]
+    split = _split(config, data, task, folder / "splits", needs_all_labels=needs_all_labels)
+    main = Arm(name="", folder=folder, parts=_parts(config, data, split, split.labeled))
     if config.validation.source != "cross_validation" or needs_all_labels:
         return main, []
+    # Images hold several classes in segmentation: nothing to balance.
+    labels = np.zeros(len(data.train)) if task.is_dense else data.train.labels(range(len(data.train))).numpy()
     cuts = folds(
         labels,
         split.labeled,
@@ -87,7 +89,7 @@ def build_arms(config: Config, data: DataSet, folder: Path, *, needs_all_labels:
     )
     arms = []
     for number, (labeled, held_out) in enumerate(cuts):
-        parts = _parts(data, split, labeled, None, held_out)
+        parts = _parts(config, data, split, labeled, held_out)
         arms.append(Arm(name=f"folds/{number}/", folder=folder / "folds" / str(number), parts=parts))
     return main, arms
 
@@ -106,7 +108,8 @@ def network_builder(
             return _configured_network(config, label, data) if models is None else _own_network(models, label, data)
 
     for label in sorted({label for stage in plan for label in stage.trains}):
-        check_output(build(label, generator(config.seed, "unused")), data.train.images([0, 1]).float() / 255)
+        images = data.train.images([0]).repeat(2, 1, 1, 1).float() / 255
+        check_output(build(label, generator(config.seed, "unused")), images, dense=TASKS[config.task].is_dense)
     return build
 
 
@@ -121,70 +124,58 @@ def _configured_network(config: Config, label: str, data: DataSet) -> Network:
         weights=network.weights,
         allow_missing=network.allow_missing,
         options=network.options,
+        head_branches=network.head_branches,
+        task=config.task,
         key=f"networks.{label}",
     )
 
 
-def _split(config: Config, data: DataSet, labels: np.ndarray, folder: Path, *, needs_all_labels: bool) -> Split:
+def _split(config: Config, data: DataSet, task: Task, folder: Path, *, needs_all_labels: bool) -> Split:
     if (folder / "test.txt").is_file():
         return read_split(folder, train=data.train, test=data.test)
-    split = _oracle_split(labels) if needs_all_labels else _draw(config, data, labels)
+    split = _oracle_split(data) if needs_all_labels else task.draw(config, data)
     write_split(split, folder, train=data.train, test=data.test)
     return split
 
 
-def _oracle_split(labels: np.ndarray) -> Split:
-    missing = int((labels == UNLABELED).sum())
+def _oracle_split(data: DataSet) -> Split:
+    missing = int((~data.train.known()).sum())
     if missing:
         raise ConfigError(
-            f"method=oracle trains on the label of every image, but {missing} of {len(labels)} have none. Use a data "
-            "set whose labels are all known, or method=supervised."
+            f"method=oracle trains on the label of every image, but {missing} of {len(data.train)} have none. Use a "
+            "data set whose labels are all known, or method=supervised."
         )
-    return Split(labeled=tuple(range(len(labels))), unlabeled=())
-
-
-def _draw(config: Config, data: DataSet, labels: np.ndarray) -> Split:
-    assert config.validation.source is not None
-    arguments: dict[str, Any] = {
-        "num_classes": data.num_classes,
-        "num_unlabeled": config.data.num_unlabeled,
-        "validation_source": config.validation.source,
-        "validation_size": config.validation.size,
-        "generator": generator(config.split_seed, "split"),
-        "class_names": data.class_names,
-    }
-    if config.data.labeled is not None:
-        listed = read_labeled_keys(Path(config.data.labeled), data.train, labels)
-        return split_known(listed, labels, **arguments)
-    if config.data.num_labeled is None:
-        return split_known(np.flatnonzero(labels != UNLABELED), labels, **arguments)
-    return draw_split(labels, num_labeled=config.data.num_labeled, **arguments)
-
-
-def _num_labeled(config: Config, data: DataSet) -> int:
-    if config.data.num_labeled is not None:
-        return config.data.num_labeled
-    if config.data.labeled is not None:
-        return len(read_keys(Path(config.data.labeled), data.train))
-    return int((data.train.labels(range(len(data.train))) != UNLABELED).sum())
+    return Split(labeled=tuple(range(len(data.train))), unlabeled=())
 
 
 def _parts(
-    data: DataSet, split: Split, labeled: tuple[int, ...], own_validation: Any, held_out: tuple[int, ...] = ()
+    config: Config, data: DataSet, split: Split, labeled: tuple[int, ...], held_out: tuple[int, ...] = ()
 ) -> Parts:
     """An arm's images; folds are not scored on the test part, which decides nothing."""
     set_aside = held_out or split.validation
     validation = Part(data.train, set_aside) if set_aside else None
-    if own_validation is not None:
-        validation = Part(own_validation, tuple(range(len(own_validation))))
-    truth_known = bool((data.train.labels(list(split.unlabeled)) >= 0).all()) if split.unlabeled else False
+    if data.validation is not None and not held_out:
+        validation = Part(data.validation, tuple(range(len(data.validation))))
+    truth_known = bool(split.unlabeled) and bool(data.train.known()[list(split.unlabeled)].all())
+    scored = data.test is not None and not held_out
     return Parts(
         num_classes=data.num_classes,
         labeled=Part(data.train, labeled),
+        subsets=_subsets(config, data, labeled),
         unlabeled=UnlabeledPart(data.train, split.unlabeled, has_truth=truth_known),
         validation=validation,
-        test=None if held_out else Part(data.test, tuple(range(len(data.test)))),
+        test=Part(data.test, tuple(range(len(data.test)))) if scored and data.test is not None else None,
     )
+
+
+def _subsets(config: Config, data: DataSet, labeled: tuple[int, ...]) -> dict[LabeledSubset, Part]:
+    """The labels that a and b start from where they start from different ones (paper, section 4.1.2)."""
+    if config.rounds.dms_share is None:
+        return {}
+    first, second = difference_maximized(
+        labeled, share=config.rounds.dms_share, generator=generator(config.split_seed, "dms")
+    )
+    return {"dms_a": Part(data.train, first), "dms_b": Part(data.train, second)}
 
 
 def _own_network(models: Mapping[str, nn.Module | ModelFactory], label: str, data: DataSet) -> Network:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.optim import Optimizer
 
-from dmt.config import CheckpointConfig
+from dmt.config_sections import CheckpointConfig
 from dmt.engine import Engine
 from dmt.errors import CheckpointError
 from dmt.files import write_atomic

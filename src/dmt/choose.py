@@ -1,12 +1,13 @@
 """Which network a run ends with: decided by validation labels alone, never by the reported part."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dmt.evaluate import Scores
-from dmt.metrics import scaled_log_loss
+from dmt.scores import Scores
 from dmt.types import Stage
+
+MAX_UNEQUAL_POINTS = 5.0
+"""A weaker network that starts further behind than this drags the stronger one down (docs/results.md)."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +23,9 @@ def choose(plan: tuple[Stage, ...], validation: Mapping[Stage, Scores]) -> Choic
     """Pick the last round unless validation speaks clearly against it.
 
     A few validation labels cannot rank rounds that differ by a point, so the last round stands unless another stage's
-    validation accuracy is above it by more than one standard error of the paired difference; then the best stage is
-    picked, equal accuracies decided by the temperature-scaled log-loss. Where the last round has several networks, the
-    better one by the same two figures stands for it.
+    validation figure (accuracy, or mean IoU) is above it by more than one standard error of the paired difference; then
+    the best stage is picked, equal figures decided by the temperature-scaled log-loss, or the pixel accuracy. Where the
+    last round has several networks, the better one by the same two figures stands for it.
 
     Args:
         plan: all stages, in order.
@@ -36,26 +37,37 @@ def choose(plan: tuple[Stage, ...], validation: Mapping[Stage, Scores]) -> Choic
         return Choice(last_round[0], why, last_round[0])
 
     def rank(stage: Stage) -> tuple[float, float]:
-        scores = validation[stage]
-        return float(scores.correct.double().mean()), -scaled_log_loss(scores.probabilities, scores.targets)
+        return validation[stage].rank()
 
     last, best = max(last_round, key=rank), max(plan, key=rank)
-    count = len(validation[last].targets)
-    gain, error = paired_difference(validation[best], validation[last])
+    scores = validation[last]
+    gain, error = validation[best].minus(scores)
     if gain > error:
         return Choice(
             best,
-            f"on {count} validation images {best.title} is right {100 * gain:.1f} points more often than {last.title}, "
-            f"more than the standard error of {100 * error:.1f}",
+            f"on {len(scores)} validation images the {scores.title} of {best.title} is {gain:.1f} points above that of "
+            f"{last.title}, more than the standard error of {error:.1f}",
             last,
         )
-    accuracy = 100 * rank(last)[0]
-    why = f"right on {accuracy:.1f} % of {count} validation images; no other stage is better by over one standard error"
-    return Choice(last, why, last)
+    why = f"{scores.title} {rank(last)[0]:.1f} % on {len(scores)} validation images; no other stage is better by over "
+    return Choice(last, f"{why}one standard error", last)
 
 
-def paired_difference(first: Scores, second: Scores) -> tuple[float, float]:
-    """Difference of accuracy on the same images, and its standard error."""
-    difference = first.correct.double() - second.correct.double()
-    error = float(difference.std()) / math.sqrt(len(difference)) if len(difference) > 1 else math.inf
-    return float(difference.mean()), error
+def unequal_pair(plan: tuple[Stage, ...], validation: Mapping[Stage, Scores]) -> str | None:
+    """A sentence where two networks that teach each other start far apart, by validation; else None.
+
+    The paper's networks are of like strength; where no second one is, it takes the better weights twice, with
+    difference-maximized sampling (section 4.1.2).
+    """
+    starts = {stage.network: stage for stage in plan if stage.round == 0 and stage in validation}
+    if len(starts) < 2:
+        return None
+    weak, strong = sorted(starts, key=lambda network: validation[starts[network]].rank())
+    gap, error = validation[starts[strong]].minus(validation[starts[weak]])
+    if gap <= max(MAX_UNEQUAL_POINTS, error):
+        return None
+    title = validation[starts[strong]].title
+    return (
+        f"The networks are unequal: after round 0, {strong} is {gap:.1f} points of validation {title} above {weak}, "
+        f"which is to teach it. Give both the name and weights of {strong}, and set rounds.dms_share=0.8."
+    )

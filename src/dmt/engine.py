@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator, PartialState
-from accelerate.utils import gather_object
+from accelerate.utils import gather_object, reduce
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -102,6 +102,14 @@ class Engine:
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
         if state:
             self._scaler.load_state_dict(state)
+
+
+def mean_over_processes(count: Tensor) -> Tensor:
+    """The mean of every process's count, on every process."""
+    if PartialState(cpu=not torch.cuda.is_available()).num_processes == 1:
+        return count
+    mean: Tensor = reduce(count.float(), reduction="mean")
+    return mean
 
 
 def is_main_process() -> bool:

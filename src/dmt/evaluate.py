@@ -1,107 +1,58 @@
 """Scoring: of networks on labeled parts, and of pseudo labels against the true labels that only this file opens."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from torch import nn
 
 from dmt.data.parts import Part, SealedLabels
 from dmt.data.pseudo_labels import PseudoLabels
 from dmt.engine import Engine
-from dmt.files import write_atomic
 from dmt.inference import infer
-from dmt.metrics import accuracy, confusion_matrix, fine_grained_accuracy, per_class_accuracy
+from dmt.metrics import accuracy, confusion_matrix, mean_iou
+from dmt.scores import Scores, rounded
+from dmt.tasks import Task
 from dmt.types import Observer
 
 
-@dataclass(frozen=True, kw_only=True)
-class Scores:
-    """What a network said of a labeled part: `(n, C)` probabilities, `(n,)` true classes."""
-
-    probabilities: Tensor
-    targets: Tensor
-
-    @property
-    def correct(self) -> Tensor:
-        """`(n,)` bool."""
-        return self.probabilities.argmax(dim=1) == self.targets
-
-    @property
-    def confusion(self) -> Tensor:
-        """`(C, C)` counts, rows true classes."""
-        num_classes = self.probabilities.shape[1]
-        return confusion_matrix(self.probabilities.argmax(dim=1), self.targets, num_classes=num_classes)
-
-    def figures(self) -> dict[str, float]:
-        """Accuracy and fine-grained accuracy, percent."""
-        return {
-            "accuracy": round(accuracy(self.confusion), 4),
-            "fine_grained_accuracy": round(fine_grained_accuracy(self.probabilities, self.targets), 4),
-        }
-
-    def per_class(self, class_names: Sequence[str]) -> dict[str, float | None]:
-        """Accuracy of each true class, percent; None for a class without images."""
-        values = per_class_accuracy(self.confusion).tolist()
-        return {
-            name: None if value != value else round(value, 4) for name, value in zip(class_names, values, strict=True)
-        }
-
-
-def pool(scores: Sequence[Scores]) -> Scores:
-    """The scores of several disjoint parts as those of one."""
-    return Scores(
-        probabilities=torch.cat([one.probabilities for one in scores]),
-        targets=torch.cat([one.targets for one in scores]),
-    )
-
-
-def ensemble(scores: Sequence[Scores]) -> Scores:
-    """Several networks' mean probabilities on the same part."""
-    return Scores(
-        probabilities=torch.stack([one.probabilities for one in scores]).mean(dim=0), targets=scores[0].targets
-    )
-
-
 def evaluate(
-    network: nn.Module, part: Part, *, engine: Engine, batch_size: int, workers: int, title: str, observer: Observer
+    networks: Sequence[nn.Module],
+    part: Part,
+    *,
+    task: Task,
+    engine: Engine,
+    batch_size: int,
+    workers: int,
+    title: str,
+    observer: Observer,
 ) -> Scores:
-    """A network's probabilities on a labeled part, single view."""
-    (probabilities,) = infer(
-        [network],
-        part,
-        lambda logits: (logits[0].softmax(dim=1),),
-        engine=engine,
-        batch_size=batch_size,
-        workers=workers,
-        title=title,
-        observer=observer,
+    """Scores of a network, or of several by their mean probabilities, on a labeled part; single view."""
+    batches = infer(
+        networks, part, engine=engine, batch_size=batch_size, workers=workers, title=title, observer=observer
     )
-    return Scores(probabilities=probabilities, targets=part.labels(range(len(part))))
+    scored = []
+    for positions, logits in batches:
+        probabilities = torch.stack([one.softmax(dim=1) for one in logits]).mean(dim=0)
+        targets = part.labels(positions).to(engine.device)
+        scored.append((positions, task.scores.measure(probabilities, targets)))
+    scored = engine.gather(scored)
+    order = torch.tensor([position for positions, _ in scored for position in positions]).argsort()
+    return task.scores.pool([one for _, one in scored]).take(order)
 
 
-def pseudo_label_accuracy(pseudo: PseudoLabels, truth: SealedLabels) -> float:
-    """Percent of the selected pseudo labels that are right; for the report, never for training."""
-    targets = truth.open().labels(pseudo.positions.tolist())
-    return float(100.0 * (pseudo.label == targets).double().mean())
-
-
-def save_scores(path: Path, scores: dict[str, Scores]) -> None:
-    """Write named scores (`test`, `validation`) to one safetensors file."""
-    tensors = {
-        f"{name}/{field}": tensor.contiguous() for name, one in scores.items() for field, tensor in vars(one).items()
-    }
-    content = save(tensors)
-    write_atomic(path, lambda temporary: temporary.write_bytes(content))
-
-
-def load_scores(path: Path) -> dict[str, Scores]:
-    """Read what `save_scores` wrote."""
-    tensors = load_file(path)
-    names = sorted({key.partition("/")[0] for key in tensors})
-    return {
-        name: Scores(probabilities=tensors[f"{name}/probabilities"], targets=tensors[f"{name}/targets"])
-        for name in names
-    }
+def pseudo_label_figures(
+    pseudo: PseudoLabels, truth: SealedLabels, *, task: Task, num_classes: int
+) -> dict[str, float]:
+    """How many of the selected pseudo labels are right, percent; for the report, never for training."""
+    known = truth.open()
+    confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64)
+    # Masks one by one: they differ in size, and all of them are more than memory holds.
+    size = 1 if task.is_dense else max(1, len(pseudo))
+    for start in range(0, len(pseudo), size):
+        items = list(range(start, min(start + size, len(pseudo))))
+        label = pseudo.read(items)[0].flatten()
+        target = known.labels(pseudo.positions[items].tolist()).flatten()
+        kept = (label >= 0) & (label < num_classes)
+        confusion += confusion_matrix(label[kept], target[kept], num_classes=num_classes)
+    figures = {"pseudo_label_accuracy": accuracy(confusion)}
+    return rounded(figures | ({"pseudo_label_mean_iou": float(mean_iou(confusion))} if task.is_dense else {}))

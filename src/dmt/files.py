@@ -11,8 +11,15 @@ from typing import Any
 from dmt.errors import CheckpointError
 
 
-def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, then rename it into place, durably."""
+def write_atomic(path: Path, write: Callable[[Path], object], *, durable: bool = True) -> None:
+    """Let `write` fill a temporary file beside `path`, then rename it into place.
+
+    Args:
+        path: what readers open.
+        write: fills the file it is given.
+        durable: whether the file outlives a power cut as soon as this returns. Where it need not, being one of many,
+            `sync_all` must follow before anything says that they are there.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     os.close(handle)
@@ -20,12 +27,19 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
     try:
         write(temporary)
         _apply_umask(temporary)
-        _sync(temporary)
+        if durable:
+            _sync(temporary)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync(path.parent)
+    if durable:
+        _sync(path.parent)
+
+
+def sync_all() -> None:
+    """Make everything that was written outlive a power cut: once, where syncing thousands of files costs minutes."""
+    os.sync()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,7 +1,7 @@
-"""Running networks over whole sets, in order, shared among processes: what labeling and evaluation both stand on."""
+"""Running networks over whole sets, shared among processes: what labeling and evaluation both stand on."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,59 +22,75 @@ class Images(Protocol):
     def images(self, positions: Sequence[int]) -> Tensor:
         """`(n, channels, H, W)` uint8."""
 
+    def size(self, position: int) -> tuple[int, int]:
+        """Height and width of an image."""
+
 
 @dataclass(frozen=True)
-class _Slices(Dataset[Tensor]):
-    """Item i is the i-th batch of images, in their order."""
+class _ImageBatches(Dataset[Tensor]):
+    """Item i is the i-th batch of images."""
 
     part: Images
-    size: int
+    batches: Sequence[Sequence[int]]
 
     def __len__(self) -> int:
-        return math.ceil(len(self.part) / self.size)
+        return len(self.batches)
 
     def __getitem__(self, number: int) -> Tensor:
-        return self.part.images(range(number * self.size, min((number + 1) * self.size, len(self.part))))
+        return self.part.images(self.batches[number])
 
 
 def infer(
     networks: Sequence[nn.Module],
     part: Images,
-    convert: Callable[[list[Tensor]], tuple[Tensor, ...]],
     *,
     engine: Engine,
     batch_size: int,
     workers: int,
     title: str,
     observer: Observer,
-) -> tuple[Tensor, ...]:
-    """Predict every image without augmentation and keep what `convert` makes of the logits.
+) -> Iterator[tuple[list[int], list[Tensor]]]:
+    """Predict every image without augmentation, a batch at a time; nothing is kept.
 
     Args:
-        networks: in eval mode for the duration; each gets every image.
+        networks: in eval mode for the duration of each batch; each gets every image.
         part: the images; each process takes every world_size-th batch.
-        convert: from the logits of each network, `(N, C, *S)`, to tensors of N rows.
-        engine: where and in what precision.
+        engine: where.
         batch_size: images a batch.
         workers: processes that load images.
         title: the piece of work in words.
         observer: told of the progress.
 
-    Returns:
-        What `convert` returned, concatenated in the order of the images, on the CPU.
+    Yields:
+        Positions of a batch's images, and each network's fp32 logits `(n, C, *S)` on the device.
     """
-    slices = _Slices(part, batch_size)
-    mine = list(engine.share(len(slices)))
-    loader = DataLoader(slices, batch_size=None, sampler=mine, num_workers=workers, generator=torch.Generator())
+    batches = batches_of_one_size(part, batch_size)
+    mine = list(engine.share(len(batches)))
+    loader = DataLoader(
+        _ImageBatches(part, batches),
+        batch_size=None,
+        sampler=mine,
+        num_workers=workers,
+        generator=torch.Generator(),
+    )
     observer.task_started(title, len(part))
-    rows = []
+    done = 0
     for number, images in zip(mine, loader, strict=True):
-        converted = convert(_logits(networks, images, engine))
-        rows.append((number, tuple(tensor.cpu() for tensor in converted)))
-        observer.task_advanced(min((number + 1) * batch_size, len(part)))
+        yield list(batches[number]), _logits(networks, images, engine)
+        done += len(images) * engine.world_size
+        observer.task_advanced(min(done, len(part)))
     observer.task_finished()
-    rows = sorted(engine.gather(rows), key=lambda row: row[0])
-    return tuple(torch.cat(column) for column in zip(*(tensors for _, tensors in rows), strict=True))
+
+
+def batches_of_one_size(part: Images, batch_size: int) -> list[list[int]]:
+    """All positions in batches whose images have one size: what a network says of an image hangs on no other one.
+
+    Padding to the largest image of a batch would let the batch's other images change the borders' predictions.
+    """
+    of_size: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for position in range(len(part)):
+        of_size[part.size(position)].append(position)
+    return [same[start : start + batch_size] for same in of_size.values() for start in range(0, len(same), batch_size)]
 
 
 @torch.inference_mode()

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dmt.selection import top_class
 from dmt.types import UNLABELED
 
 MIN_LOG_PROBABILITY = -1e4
@@ -47,15 +48,14 @@ def dynamic_weights(
     Returns:
         `(N, *S)` float32 weights in [0, 1]; 0 where the label is ignored.
     """
-    log_probabilities = F.log_softmax(logits.float(), dim=1)
+    logits = logits.float()
     valid = pseudo_label != ignore_index
     label = torch.where(valid, pseudo_label, 0)
-    log_p = log_probabilities.gather(1, label.unsqueeze(1)).squeeze(1).clamp(min=MIN_LOG_PROBABILITY)
-    student_label = log_probabilities.argmax(dim=1)
-    # Not exp of the log: a c_A that came from a softmax of the same logits must tie with c_B, not lose to it.
-    confidence = logits.float().softmax(dim=1).amax(dim=1) if student_confidence is None else student_confidence
+    log_p = (-F.cross_entropy(logits, label, reduction="none")).clamp(min=MIN_LOG_PROBABILITY)
+    # Not exp of a log: a c_A that came from a softmax of the same logits must tie with c_B, not lose to it.
+    confidence = logits.softmax(dim=1).amax(dim=1) if student_confidence is None else student_confidence
 
-    agrees = student_label == label
+    agrees = top_class(logits) == label
     surer = ~agrees & (confidence > pseudo_confidence)
     gamma = torch.where(agrees, gamma_agree, gamma_disagree)
     return torch.exp(gamma * log_p) * (valid & ~surer)
@@ -84,8 +84,8 @@ def dynamic_loss(
         target: `(N, *S)` int64.
         weights: `(N, *S)`, 1 where labeled.
         ignore_index: the target of sites that count nothing.
-        normalizer: the number of sites to divide by when this batch is a part of a larger one (other processes, other
-            micro-batches); counted here when None.
+        normalizer: the number of sites to divide by when this batch is a part of a larger one (of other processes);
+            counted here when None.
     """
     cross_entropy = site_cross_entropy(logits, target, ignore_index=ignore_index)
     # A vetoed site counts nothing even where its cross-entropy is infinite.

@@ -25,6 +25,21 @@ def per_class_accuracy(confusion: Tensor) -> Tensor:
     return 100.0 * confusion.diagonal() / confusion.sum(dim=1)
 
 
+def intersection_over_union(confusion: Tensor) -> Tensor:
+    """`(*, C, C)` counts -> `(*, C)` percent: TP / (TP + FP + FN); NaN for a class in neither truth nor prediction.
+
+    A class that occurs and is never predicted, or is predicted and never occurs, has 0.
+    """
+    confusion = confusion.double()
+    true_positives = confusion.diagonal(dim1=-2, dim2=-1)
+    return 100.0 * true_positives / (confusion.sum(dim=-1) + confusion.sum(dim=-2) - true_positives)
+
+
+def mean_iou(confusion: Tensor) -> Tensor:
+    """`(*, C, C)` counts -> `(*)` percent: the mean over the classes that occur in truth or prediction."""
+    return intersection_over_union(confusion).nanmean(dim=-1)
+
+
 def fine_grained_accuracy(probabilities: Tensor, target: Tensor) -> float:
     """Percent: a right decision counts as the probability given to it, a wrong one as 0 (paper, section 5.2.3).
 

@@ -6,11 +6,13 @@ from typing import Any
 from dmt.choose import Choice
 from dmt.config import Config
 from dmt.data.parts import Parts
-from dmt.evaluate import Scores, ensemble
-from dmt.stages import StageRecord
+from dmt.scores import Scores
+from dmt.setting import StageRecord
+from dmt.tasks import TASKS
 from dmt.types import Stage
 
 FORMAT = 1
+HEADLINES = tuple(task.scores.headline for task in TASKS.values())
 
 
 def build_result(
@@ -20,19 +22,24 @@ def build_result(
     choice: Choice,
     parts: Parts,
     *,
+    ensemble: Scores | None,
     class_names: Sequence[str],
     seconds: float,
     peak_memory_mb: int,
 ) -> dict[str, Any]:
-    """Everything a reader or a comparison needs; `rounds` and `last_round` are as trained, before any pick."""
+    """Everything a reader or a comparison needs; `rounds` and `last_round` are as trained, before any pick.
+
+    `rounds` begins with the baseline on all labels, whether other rounds stand on it or not.
+    """
     rounds = [_round(record, validation) for record in records]
     last = _round(_record_of(choice.last, records), validation)
+    last_round = [row for row in rounds if row["round"] == last["round"]]
     result: dict[str, Any] = {
         "format": FORMAT,
         "task": config.task,
         "dataset": config.data.name,
         "method": config.method,
-        "scheme": config.scheme,
+        "scheme": "mutual" if len(last_round) > 1 else "chain",
         "seed": config.seed,
         "num_labeled": len(parts.labeled),
         "num_validation": 0 if parts.validation is None else len(parts.validation),
@@ -43,11 +50,10 @@ def build_result(
         "supervised": {"network": "a", **_test_figures(records[0], class_names)},
         "rounds": rounds,
         "last_round": _short(last),
-        "best_round": _short(max(rounds, key=lambda one: one.get("accuracy", 0.0))),
+        "best_round": _short(max(rounds, key=_headline)),
     }
-    final_round = [record for record in records if record.stage.round == rounds[-1]["round"]]
-    if len(final_round) > 1 and parts.test is not None:
-        result["ensemble"] = ensemble([record.scores["test"] for record in final_round]).figures()
+    if ensemble is not None:
+        result["ensemble"] = ensemble.figures()
     result["picked"] = {"what": choice.stage.title, "why": choice.why}
     result["final"] = _test_figures(_record_of(choice.stage, records), class_names)
     return result
@@ -59,7 +65,8 @@ def _record_of(stage: Stage, records: Sequence[StageRecord]) -> StageRecord:
 
 def _round(record: StageRecord, validation: Mapping[Stage, Scores]) -> dict[str, Any]:
     figures = record.scores["test"].figures() if "test" in record.scores else {}
-    row = {"round": record.stage.round, "network": record.stage.network, **record.facts, **figures}
+    stage = record.stage
+    row = {"round": stage.round, "network": stage.network, "folder": stage.folder, **record.facts, **figures}
     if record.stage in validation:
         row["validation"] = validation[record.stage].figures()
     return row
@@ -69,8 +76,12 @@ def _test_figures(record: StageRecord, class_names: Sequence[str]) -> dict[str, 
     if "test" not in record.scores:
         return {}
     scores = record.scores["test"]
-    return {**scores.figures(), "per_class_accuracy": scores.per_class(class_names)}
+    return {**scores.figures(), scores.per_class_figure: scores.per_class(class_names)}
 
 
 def _short(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: row[key] for key in ("round", "network", "accuracy") if key in row}
+    return {key: row[key] for key in ("round", "network", *HEADLINES) if key in row}
+
+
+def _headline(row: Mapping[str, Any]) -> float:
+    return next((row[key] for key in HEADLINES if key in row), 0.0)

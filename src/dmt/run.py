@@ -12,20 +12,21 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from dmt.assemble import build_arms, load_data, network_builder, resolve_validation
-from dmt.choose import choose
+from dmt.choose import choose, unequal_pair
 from dmt.config import Config
 from dmt.config_files import load_config
-from dmt.data.augment import build_augment
 from dmt.engine import Engine, environment, peak_memory_mb
 from dmt.errors import ConfigError, DataError
-from dmt.evaluate import Scores, pool
 from dmt.methods import build_method
 from dmt.metrics_log import MetricsLog
 from dmt.progress import Silent
 from dmt.result import build_result
 from dmt.run_folder import RunFolder, default_run_folder, open_run_folder
+from dmt.scores import Scores
+from dmt.setting import Arm, Setting, StageRecord
 from dmt.stage_files import plan_as_json
-from dmt.stages import Arm, Setting, StageRecord, run_stage
+from dmt.stages import ensemble_scores, run_stage
+from dmt.tasks import TASKS
 from dmt.types import Observer, Stage
 
 
@@ -69,15 +70,18 @@ def run(
         config = folder.config
         engine = Engine(config.precision)
         plan = method.plan()
+        task = TASKS[config.task]
         setting = Setting(
             config=config,
             method=method,
             plan=plan,
-            class_names=data.class_names,
-            image_size=data.image_size,
+            task=task,
+            data=data,
             engine=engine,
             build_network=network_builder(config, data, models, plan=plan),
-            augment=build_augment(config.augment, config.data.name),
+            labeled_view=task.labeled_view(config, data),
+            pseudo_view=task.pseudo_view(config, data),
+            augment=task.augment(config),
             observer=observer,
             metrics=MetricsLog(folder.path / "metrics.jsonl"),
         )
@@ -91,6 +95,8 @@ def run(
         held_out = [[run_stage(setting, fold, stage) for stage in plan] for fold in folds]
         validation = _validation_scores(records, held_out)
         choice = choose(plan, validation)
+        if warning := unequal_pair(plan, validation):
+            observer.message(warning)
 
         result = build_result(
             config,
@@ -98,6 +104,7 @@ def run(
             validation,
             choice,
             main.parts,
+            ensemble=ensemble_scores(setting, main),
             class_names=data.class_names,
             seconds=sum(record.facts["seconds"] for arm in [records, *held_out] for record in arm),
             peak_memory_mb=peak_memory_mb(engine.device),
@@ -152,9 +159,13 @@ def _validation_scores(
     if not held_out:
         return {record.stage: record.scores["validation"] for record in records if "validation" in record.scores}
     return {
-        of_folds[0].stage: pool([record.scores["validation"] for record in of_folds])
+        of_folds[0].stage: _pooled([record.scores["validation"] for record in of_folds])
         for of_folds in zip(*held_out, strict=True)
     }
+
+
+def _pooled(scores: Sequence[Scores]) -> Scores:
+    return type(scores[0]).pool(scores)
 
 
 class _CallableModule(ModuleType):

@@ -6,9 +6,9 @@ from typing import Any
 
 from dmt.checkpoint import Trainee
 from dmt.errors import CheckpointError
-from dmt.evaluate import Scores, save_scores
 from dmt.files import write_json
 from dmt.models.weights import save_weights
+from dmt.scores import Scores, save_scores
 from dmt.types import Stage
 
 

@@ -2,88 +2,32 @@
 
 import json
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict
 
-import numpy as np
 import torch
-from torch import Tensor
+from torch import nn
 
 from dmt.checkpoint import Trainee
-from dmt.config import Config, Duration
+from dmt.config import Config
 from dmt.config_files import config_hash
+from dmt.config_sections import Duration
 from dmt.data.loaders import StepBatches
-from dmt.data.parts import Parts
-from dmt.data.pseudo_labels import Provenance, PseudoLabels, select, unlabeled_only
-from dmt.engine import Engine
-from dmt.errors import DataError
-from dmt.evaluate import Scores, evaluate, load_scores, pseudo_label_accuracy
+from dmt.data.parts import Part, Parts
+from dmt.data.pseudo_labels import PseudoLabels
+from dmt.evaluate import evaluate
 from dmt.files import read_json
-from dmt.label import label, weights_hash
-from dmt.methods.base import Method
-from dmt.metrics_log import MetricsLog
 from dmt.models.ema import Ema
 from dmt.models.network import Network
 from dmt.models.weights import load_weights
 from dmt.randomness import generator
 from dmt.schedules import SCHEDULES, steps_of_epochs, supervised_epochs
+from dmt.scores import Scores, load_scores, save_scores
+from dmt.setting import Arm, Setting, StageRecord, load_trained, stage_of
 from dmt.stage_files import weights_path, write_stage
-from dmt.train import Augment, Training, train
-from dmt.types import Observer, PseudoSpec, Stage
-
-
-@dataclass(frozen=True, kw_only=True)
-class Setting:
-    """What all stages of a run share."""
-
-    config: Config
-    method: Method
-    plan: tuple[Stage, ...]
-    class_names: tuple[str, ...]
-    image_size: tuple[int, int]
-    engine: Engine
-    build_network: Callable[[str, np.random.Generator], Network]
-    augment: Augment
-    observer: Observer
-    metrics: MetricsLog
-
-
-@dataclass(frozen=True, kw_only=True)
-class Arm:
-    """A whole plan on one choice of labels: the main one, or a fold of the cross-validation.
-
-    Attributes:
-        name: names the arm's random streams; empty for the main one.
-        folder: where its stages live.
-        parts: its images and labels.
-    """
-
-    name: str
-    folder: Path
-    parts: Parts
-
-    def path(self, stage: Stage) -> Path:
-        """The folder of a stage."""
-        return self.folder / stage.folder
-
-    def stream(self, stage: Stage) -> str:
-        """The name of a stage's random streams."""
-        return f"{self.name}{stage.folder}"
-
-    def title(self, stage: Stage) -> str:
-        """The stage in a reader's words."""
-        return f"{self.name.strip('/').replace('/', ' ')}: {stage.title}" if self.name else stage.title
-
-
-@dataclass(frozen=True, kw_only=True)
-class StageRecord:
-    """A finished stage: facts for the result, and scores on the parts that were set aside."""
-
-    stage: Stage
-    facts: dict[str, Any]
-    scores: dict[str, Scores]
+from dmt.teaching import pseudo_labels
+from dmt.train import Training, train
+from dmt.types import Stage
 
 
 def run_stage(setting: Setting, arm: Arm, stage: Stage) -> StageRecord:
@@ -95,11 +39,11 @@ def run_stage(setting: Setting, arm: Arm, stage: Stage) -> StageRecord:
     folder = arm.path(stage)
     if not (folder / "DONE").is_file():
         began = time.monotonic()
-        pseudo, facts = _pseudo_labels(setting, arm, stage)
+        pseudo, facts = pseudo_labels(setting, arm, stage)
         trainee = _start(setting, arm, stage)
         _train(setting, arm, stage, trainee, pseudo)
         scores = _score(setting, arm, stage, trainee)
-        facts["steps"] = stage_steps(setting.config, arm.parts, pseudo)
+        facts["steps"] = stage_steps(setting.config, arm.parts, stage, pseudo)
         facts["seconds"] = round(time.monotonic() - began, 2)
         if setting.engine.is_main:
             write_stage(folder, trainee, _metadata(setting, trainee.network), scores, facts)
@@ -113,75 +57,16 @@ def run_stage(setting: Setting, arm: Arm, stage: Stage) -> StageRecord:
 
 def _outcome(record: StageRecord) -> str:
     """A finished stage in a few words."""
-    figures = [f"{name} {scores.figures()['accuracy']:.1f} %" for name, scores in record.scores.items()]
+    known = {name: scores.figures().get(scores.headline) for name, scores in record.scores.items()}
+    figures = [f"{name} {value:.1f} %" for name, value in known.items() if value is not None]
     return ", ".join([f"{record.facts['steps']:,} steps", *figures, f"{record.facts['seconds']:.1f} s"])
-
-
-def _stage_of(plan: tuple[Stage, ...], network: str, number: int) -> Stage:
-    """The stage that trained a network in a round; the last one where a baseline shares round 0 with a warm start."""
-    return [stage for stage in plan if stage.round == number and network in stage.trains][-1]
-
-
-def _pseudo_labels(setting: Setting, arm: Arm, stage: Stage) -> tuple[PseudoLabels | None, dict[str, Any]]:
-    """The pseudo labels that a stage trains on, and what a result tells of them."""
-    if stage.is_supervised:
-        return None, {"top_fraction": None, "num_pseudo_labels": 0}
-    if stage.pseudo is None:
-        pseudo = unlabeled_only(arm.parts.unlabeled)
-        return pseudo, {"top_fraction": None, "num_pseudo_labels": len(pseudo)}
-    pseudo = _label(setting, arm, stage, stage.pseudo)
-    facts: dict[str, Any] = {
-        "top_fraction": stage.pseudo.top_fraction,
-        "num_pseudo_labels": len(pseudo),
-        "pseudo_labels_per_class": torch.bincount(pseudo.label, minlength=arm.parts.num_classes).tolist(),
-    }
-    if arm.parts.unlabeled.truth is not None:
-        facts["pseudo_label_accuracy"] = round(pseudo_label_accuracy(pseudo, arm.parts.unlabeled.truth), 4)
-    return pseudo, facts
-
-
-def _label(setting: Setting, arm: Arm, stage: Stage, spec: PseudoSpec) -> PseudoLabels:
-    teaching = _stage_of(setting.plan, spec.teacher, spec.teacher_round)
-    weights = weights_path(arm.path(teaching))
-    provenance = Provenance(
-        teacher=arm.title(teaching), teacher_hash=weights_hash(weights), config_hash=config_hash(setting.config)
-    )
-    teacher = setting.build_network(spec.teacher, generator(setting.config.seed, "unused"))
-    load_weights(teacher, weights, allow_missing=False)
-    prediction = label(
-        setting.engine.place(teacher),
-        arm.parts.unlabeled,
-        arm.path(stage) / "pseudo_labels",
-        provenance,
-        engine=setting.engine,
-        batch_size=setting.config.batch.size,
-        workers=setting.config.workers,
-        title=f"{arm.title(stage)}: labels by {teaching.title}",
-        observer=setting.observer,
-    )
-    _warn_never_predicted(setting, arm.title(stage), prediction.label)
-    labels = arm.parts.labeled.labels(range(len(arm.parts.labeled)))
-    counts = torch.bincount(labels, minlength=arm.parts.num_classes).tolist()
-    pseudo = select(prediction, spec, class_shares=[count / sum(counts) for count in counts])
-    if len(pseudo) == 0:
-        raise DataError(
-            f"{arm.title(stage)}: the teacher has no usable label for any of {len(prediction.label)} images."
-        )
-    return pseudo
-
-
-def _warn_never_predicted(setting: Setting, title: str, label: Tensor) -> None:
-    predicted = set(label.tolist())
-    missing = [name for number, name in enumerate(setting.class_names) if number not in predicted]
-    if missing:
-        setting.observer.message(f"{title}: the teacher predicts no image as {', '.join(missing)}.")
 
 
 def _start(setting: Setting, arm: Arm, stage: Stage) -> Trainee:
     """The student as its stage begins: fresh, or with its own weights of the round before."""
     network = setting.build_network(stage.network, generator(setting.config.seed, f"{arm.stream(stage)}/init"))
     if stage.start == "finetune":
-        before = _stage_of(setting.plan, stage.network, stage.round - 1)
+        before = stage_of(setting.plan, stage.network, stage.round - 1)
         load_weights(network, weights_path(arm.path(before)), allow_missing=False)
     setting.engine.place(network)
     settings = setting.config.optimizer
@@ -203,11 +88,13 @@ def _train(setting: Setting, arm: Arm, stage: Stage, trainee: Trainee, pseudo: P
     supervised_lr = config.optimizer.supervised_lr or config.optimizer.lr
     num_labeled = supervised_batch(config) if pseudo is None else config.batch.labeled
     batches = StepBatches(
-        labeled=arm.parts.labeled,
+        labeled=arm.parts.labeled_for(stage.labeled_subset),
         num_labeled=num_labeled,
         unlabeled=arm.parts.unlabeled,
         pseudo=pseudo,
         num_pseudo=config.batch.size - num_labeled,
+        labeled_view=setting.labeled_view,
+        pseudo_view=setting.pseudo_view,
         seed=config.seed,
         stage=arm.stream(stage),
         rank=setting.engine.rank,
@@ -218,7 +105,7 @@ def _train(setting: Setting, arm: Arm, stage: Stage, trainee: Trainee, pseudo: P
         stream=arm.stream(stage),
         trainees={stage.network: trainee},
         batches=batches,
-        steps=stage_steps(config, arm.parts, pseudo),
+        steps=stage_steps(config, arm.parts, stage, pseudo),
         lr=supervised_lr if pseudo is None else config.optimizer.lr,
         schedule=SCHEDULES[config.optimizer.schedule],
         step_function=method.supervised_step if pseudo is None else method.training_step,
@@ -232,7 +119,7 @@ def _train(setting: Setting, arm: Arm, stage: Stage, trainee: Trainee, pseudo: P
     train(training, engine=setting.engine, observer=setting.observer, metrics=setting.metrics)
 
 
-def stage_steps(config: Config, parts: Parts, pseudo: PseudoLabels | None) -> int:
+def stage_steps(config: Config, parts: Parts, stage: Stage, pseudo: PseudoLabels | None) -> int:
     """Optimizer steps of a stage, from its duration in steps or epochs."""
     if pseudo is not None:
         num_pseudo = config.batch.size - config.batch.labeled
@@ -242,7 +129,9 @@ def stage_steps(config: Config, parts: Parts, pseudo: PseudoLabels | None) -> in
     if duration.oracle_epochs is not None:
         num_images = num_labeled + len(parts.unlabeled) + (0 if parts.validation is None else len(parts.validation))
         epochs = supervised_epochs(duration.oracle_epochs, num_images=num_images, num_labeled=num_labeled)
-    return _steps(duration, num_images=num_labeled, batch_size=supervised_batch(config), epochs=epochs)
+    # The rule is for all labels; a stage on a sample of them makes as many passes over fewer images (spec 1.12).
+    own = len(parts.labeled_for(stage.labeled_subset))
+    return _steps(duration, num_images=own, batch_size=supervised_batch(config), epochs=epochs)
 
 
 def supervised_batch(config: Config) -> int:
@@ -257,23 +146,42 @@ def _steps(duration: Duration, *, num_images: int, batch_size: int, epochs: floa
     return steps_of_epochs(epochs, num_images=num_images, batch_size=batch_size)
 
 
+def ensemble_scores(setting: Setting, arm: Arm) -> Scores | None:
+    """The last round's networks together on the test part, by their mean probabilities; None where it has but one."""
+    last_round = [stage for stage in setting.plan if stage.round == setting.plan[-1].round]
+    if len(last_round) < 2 or arm.parts.test is None:
+        return None
+    path = arm.folder / "rounds" / str(last_round[0].round) / "ensemble" / "scores.safetensors"
+    if not path.is_file():
+        networks = [load_trained(setting, arm, stage) for stage in last_round]
+        scores = _evaluate(setting, networks, arm.parts.test, "ensemble of the last round: test")
+        if setting.engine.is_main:
+            save_scores(path, {"test": scores})
+        setting.engine.wait()
+    return load_scores(path)["test"]
+
+
 def _score(setting: Setting, arm: Arm, stage: Stage, trainee: Trainee) -> dict[str, Scores]:
     """Scores on the test part (reported) and on the validation part (for choices), where the arm has them."""
     parts = {"test": arm.parts.test, "validation": arm.parts.validation}
-    scores = {}
-    for name, part in parts.items():
-        if part is None:
-            continue
-        scores[name] = evaluate(
-            trainee.reported,
-            part,
-            engine=setting.engine,
-            batch_size=setting.config.batch.size,
-            workers=setting.config.workers,
-            title=f"{arm.title(stage)}: {name}",
-            observer=setting.observer,
-        )
-    return scores
+    return {
+        name: _evaluate(setting, [trainee.reported], part, f"{arm.title(stage)}: {name}")
+        for name, part in parts.items()
+        if part is not None
+    }
+
+
+def _evaluate(setting: Setting, networks: Sequence[nn.Module], part: Part, title: str) -> Scores:
+    return evaluate(
+        networks,
+        part,
+        task=setting.task,
+        engine=setting.engine,
+        batch_size=setting.config.batch.size,
+        workers=setting.config.workers,
+        title=title,
+        observer=setting.observer,
+    )
 
 
 def _metadata(setting: Setting, network: Network) -> dict[str, str]:
@@ -282,8 +190,9 @@ def _metadata(setting: Setting, network: Network) -> dict[str, str]:
         "format": 1,
         "network": network.name,
         "preprocessing": asdict(network.preprocessing),
-        "class_names": setting.class_names,
-        "image_size": setting.image_size,
+        "class_names": setting.data.class_names,
+        "image_size": setting.data.image_size,
+        "palette": setting.data.palette,
     }
     # Under one key: safetensors writes several in a random order, and equal weights must be equal files.
     return {"dmt": json.dumps(described)}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dmt.checkpoint import CheckpointClock, Trainee, load_checkpoint, save_checkpoint
-from dmt.config import CheckpointConfig
+from dmt.config_sections import CheckpointConfig
 from dmt.data.loaders import StepBatches, load_steps
 from dmt.engine import Engine
 from dmt.errors import NonFiniteError

@@ -5,11 +5,14 @@ classification (a site is an image), `(H, W)` in segmentation (a site is a pixel
 confidences and weights are `(N, *S)`; images are `(N, channels, H, W)`.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeAlias
+from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+
+if TYPE_CHECKING:  # torch takes seconds to load, and the config needs the constants alone
+    from torch import Tensor
 
 UNLABELED = -1
 """The class index that stands for "no label" in label files, and the ignore index of classification."""
@@ -18,10 +21,8 @@ IGNORE_INDEX = 255
 """The class index that stands for "ignored" in masks."""
 
 Start: TypeAlias = Literal["scratch", "finetune"]
-Selection: TypeAlias = Literal["overall", "per_class", "class_prior"]
+Selection: TypeAlias = Literal["overall", "per_class", "class_prior", "renormalized", "threshold"]
 LabeledSubset: TypeAlias = Literal["all", "dms_a", "dms_b"]
-SiteRule: TypeAlias = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-"""(logits, pseudo_label, confidence) -> (target, weight): all that offline methods differ in inside a step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +30,14 @@ class PseudoSpec:
     """Whose pseudo labels a stage trains on, and how many of them.
 
     `top_fraction` is the paper's alpha in (0, 1]; the teacher is network `teacher` as it was after `teacher_round`.
+    `threshold` is what `threshold` selection goes by instead of the fraction.
     """
 
     teacher: str
     teacher_round: int
     top_fraction: float
     selection: Selection
+    threshold: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +114,13 @@ class StepOutput:
 
     loss: Tensor
     logs: Mapping[str, Tensor | float] = field(default_factory=dict)
+
+
+class SiteRule(Protocol):
+    """All that offline methods differ in inside a step."""
+
+    def __call__(self, logits: Tensor, label: Tensor, confidence: Tensor, /) -> tuple[Tensor, Tensor]:
+        """The student's logits, the pseudo label and the teacher's confidence -> the target and its weight."""
 
 
 class Observer(Protocol):

@@ -52,8 +52,16 @@ def test_a_log_file_gets_lines_with_rate_and_time_left(monkeypatch: pytest.Monke
 
 def result(**changes: Any) -> dict[str, Any]:
     first = {"round": 0, "network": "a", "top_fraction": None, "num_pseudo_labels": 0, "accuracy": 80.0}
+    first["folder"] = "supervised"
     second = {"round": 1, "network": "a", "top_fraction": 0.2, "num_pseudo_labels": 1234, "accuracy": 90.0}
-    values = {"dataset": "digits", "method": "dmt", "num_labeled": 20, "rounds": [first, second]}
+    second["folder"] = "rounds/1/a"
+    values = {
+        "task": "classification",
+        "dataset": "digits",
+        "method": "dmt",
+        "num_labeled": 20,
+        "rounds": [first, second],
+    }
     return values | {"picked": {"what": "round 1, network a"}, "final": {"accuracy": 90.0}} | changes
 
 

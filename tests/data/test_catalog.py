@@ -8,8 +8,10 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
+from dmt.config_sections import DataConfig
 from dmt.data import catalog
 from dmt.data.catalog import DATASETS, load_dataset, pixel_statistics
+from dmt.data.images import DataSet
 from dmt.errors import ConfigError, DataError
 
 PINNED_FIRST, PINNED_SUM = [21, 24, 28, 34, 35], 423769
@@ -27,6 +29,11 @@ def nothing_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(catalog, "DEBIAN_FASHION_MNIST", tmp_path / "debian")
     monkeypatch.setattr(catalog.torchvision_datasets, "FashionMNIST", offline)
     monkeypatch.setattr(catalog, "download_and_extract_archive", offline)
+
+
+def load(name: str, root: Path | None = None, **changes: object) -> DataSet:
+    config = DataConfig(name=name, root=None if root is None else str(root), **changes)
+    return load_dataset(config, task="classification")
 
 
 def write_fashion(folder: Path, *, zipped: bool = True) -> dict[str, np.ndarray]:
@@ -57,7 +64,7 @@ def write_cifar(folder: Path, *, meta: bool = True) -> np.ndarray:
 
 
 def test_digits() -> None:
-    data = load_dataset("digits")
+    data = load("digits")
     assert (len(data.train), len(data.test)) == (1347, 450)
     assert data.image_size == (16, 16)
     assert data.class_names == tuple("0123456789")
@@ -71,7 +78,7 @@ def test_digits() -> None:
 
 def test_digits_parts_never_change() -> None:
     """Pinned, so that a new scikit-learn that draws other test images is noticed."""
-    data = load_dataset("digits", image_size=(8, 8))
+    data = load("digits", image_size=[8, 8])
     source = np.rint(load_digits().images * 255 / 16).astype(np.uint8).reshape(1797, -1)
     place = {image.tobytes(): index for index, image in enumerate(source)}
     test = [place[image.numpy().tobytes()] for image in data.test.images(range(450))]
@@ -82,20 +89,20 @@ def test_digits_parts_never_change() -> None:
 
 
 def test_digits_size_and_pixels() -> None:
-    data = load_dataset("digits", image_size=(8, 8))
+    data = load("digits", image_size=[8, 8])
     pixels = data.train.images(range(1347))
     assert (pixels.min(), pixels.max()) == (0, 255)
     assert len(pixels.unique()) == 17
-    assert load_dataset("digits", image_size=(20, 24)).image_size == (20, 24)
+    assert load("digits", image_size=[20, 24]).image_size == (20, 24)
     with pytest.warns(UserWarning, match=r"data\.root has no effect on digits"):
-        load_dataset("digits", root=Path())
+        load("digits", root=Path())
 
 
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("inside", [".", "FashionMNIST/raw"])
 def test_fashion_mnist_from_root(tmp_path: Path, zipped: bool, inside: str) -> None:
     written = write_fashion(tmp_path / "root" / inside, zipped=zipped)
-    data = load_dataset("fashion-mnist", root=tmp_path / "root")
+    data = load("fashion-mnist", root=tmp_path / "root")
     assert (len(data.train), len(data.test)) == (30, 20)
     assert np.array_equal(data.train.images(range(30))[:, 0], written["train-images-idx3-ubyte"])
     assert np.array_equal(data.test.labels(range(20)), written["t10k-labels-idx1-ubyte"])
@@ -104,13 +111,13 @@ def test_fashion_mnist_from_root(tmp_path: Path, zipped: bool, inside: str) -> N
     whole = written["train-images-idx3-ubyte"] / 255
     assert data.mean == pytest.approx((whole.mean(),))
     assert data.std == pytest.approx((whole.std(),))
-    assert load_dataset("fashion-mnist", root=tmp_path / "root", image_size=(14, 14)).image_size == (14, 14)
+    assert load("fashion-mnist", root=tmp_path / "root", image_size=[14, 14]).image_size == (14, 14)
 
 
 @pytest.mark.parametrize("place", ["debian", "cache/dmt/FashionMNIST/raw"])
 def test_fashion_mnist_in_the_usual_places(tmp_path: Path, place: str) -> None:
     write_fashion(tmp_path / place)
-    assert len(load_dataset("fashion-mnist").train) == 30
+    assert len(load("fashion-mnist").train) == 30
 
 
 def test_download_fills_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,19 +133,19 @@ def test_download_fills_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(catalog.torchvision_datasets, "FashionMNIST", fashion)
     monkeypatch.setattr(catalog, "download_and_extract_archive", cifar)
     for name in ("fashion-mnist", "cifar-10"):
-        assert len(load_dataset(name).train) == 30
-        assert len(load_dataset(name).train) == 30  # from the cache; a second download would fail on its folder
+        assert len(load(name).train) == 30
+        assert len(load(name).train) == 30  # from the cache; a second download would fail on its folder
     assert (tmp_path / "cache/dmt/cifar-10-batches-py/test_batch").is_file()
 
 
 def test_all_ways_to_mend_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no network.*data\.root=FOLDER.*dataset-fashion-mnist.*network"):
-        load_dataset("fashion-mnist")
+        load("fashion-mnist")
     with pytest.raises(DataError, match=r"cifar-10-batches-py.*data\.root=FOLDER.*network"):
-        load_dataset("cifar-10")
+        load("cifar-10")
     for name in ("fashion-mnist", "cifar-10"):
         with pytest.raises(DataError, match=rf"data\.root is {tmp_path}, which does not hold"):
-            load_dataset(name, root=tmp_path)
+            load(name, root=tmp_path)
 
 
 def test_broken_fashion_mnist(tmp_path: Path) -> None:
@@ -148,17 +155,17 @@ def test_broken_fashion_mnist(tmp_path: Path) -> None:
     content = labels.read_bytes()
     labels.write_bytes(content[:-1] + b"\x0a")
     with pytest.raises(DataError, match=r"train-labels-idx1-ubyte holds the label 10; allowed are 0\.\.9"):
-        load_dataset("fashion-mnist", root=folder)
+        load("fashion-mnist", root=folder)
     labels.write_bytes(struct.pack(">HBBI", 0, 8, 1, 29) + content[8:-1])
     with pytest.raises(DataError, match=r"images \(30, 28, 28\).*labels \(29,\)"):
-        load_dataset("fashion-mnist", root=folder)
+        load("fashion-mnist", root=folder)
 
 
 @pytest.mark.parametrize("inside", [".", "cifar-10-batches-py"])
 @pytest.mark.parametrize("meta", [True, False])
 def test_cifar_10(tmp_path: Path, inside: str, meta: bool) -> None:
     pixels = write_cifar(tmp_path / "root" / inside, meta=meta).reshape(-1, 3, 32, 32)
-    data = load_dataset("cifar-10", root=tmp_path / "root")
+    data = load("cifar-10", root=tmp_path / "root")
     assert (len(data.train), len(data.test)) == (30, 6)
     assert np.array_equal(data.train.images(range(30)), pixels[:30])
     assert np.array_equal(data.test.images(range(6)), pixels[30:])
@@ -173,7 +180,7 @@ def test_cifar_10_with_wrong_meta(tmp_path: Path) -> None:
     write_cifar(tmp_path / "root")
     (tmp_path / "root/batches.meta").write_bytes(pickle.dumps({"label_names": ["a", "b"]}))
     with pytest.raises(DataError, match=r"batches\.meta names 2 classes"):
-        load_dataset("cifar-10", root=tmp_path / "root")
+        load("cifar-10", root=tmp_path / "root")
 
 
 def test_statistics_of_several_channels() -> None:
@@ -185,7 +192,32 @@ def test_statistics_of_several_channels() -> None:
 
 def test_unknown_name() -> None:
     with pytest.raises(
-        ConfigError, match=r"'fashion-mist'; known.*digits, fashion-mnist, cifar-10\. Did you mean 'fash"
+        ConfigError,
+        match=r"'fashion-mist', an unknown data set; those for classification are digits, fashion-mnist, cifar-10\. "
+        r"Did you mean 'fash",
     ):
-        load_dataset("fashion-mist")
+        load("fashion-mist")
     assert all(entry.summary for entry in DATASETS.values())
+
+
+def test_data_sets_of_the_other_task() -> None:
+    with pytest.raises(
+        ConfigError, match=r"'voc', a data set for segmentation; those for classification are digits, .*-10\.$"
+    ):
+        load("voc")
+    with pytest.raises(
+        ConfigError, match=r"'digits', a data set for classification; those for segmentation are voc, city"
+    ):
+        load_dataset(DataConfig(name="digits"), task="segmentation")
+    with pytest.raises(ConfigError, match=r"'camvidd', an unknown data set.* Did you mean 'camvid'\?"):
+        load_dataset(DataConfig(name="camvidd"), task="segmentation")
+
+
+@pytest.mark.parametrize("changes", [{"validation": "x.txt"}, {"test": "x.txt"}, {"class_names": ["a", "b"]}])
+def test_keys_of_ones_own_data(changes: dict[str, object]) -> None:
+    with pytest.warns(UserWarning, match=rf"data\.{next(iter(changes))} has no effect on digits"):
+        load("digits", **changes)
+
+
+def test_native_sizes() -> None:
+    assert DATASETS["digits"].build(DataConfig(name="digits"), None).image_size == (8, 8)

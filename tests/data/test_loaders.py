@@ -1,10 +1,15 @@
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import pytest
 import torch
+from torch import Tensor
 
 from dmt.data.images import ArrayImages
 from dmt.data.loaders import StepBatches, load_steps
 from dmt.data.parts import Part, UnlabeledPart
-from dmt.data.pseudo_labels import PseudoLabels, unlabeled_only
+from dmt.data.pseudo_labels import PseudoLabels, PseudoSummary, WithoutLabels
+from dmt.selection import decode_confidence
 from dmt.types import Batch
 
 
@@ -14,13 +19,32 @@ def image_set(count: int) -> ArrayImages:
     return ArrayImages(levels, torch.arange(count) % 3, "train")
 
 
+NO_SUMMARY = PseudoSummary(predicted=(), kept=(), thresholds=())
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Pseudo labels as they are stored, one entry an image."""
+
+    positions: Tensor
+    label: Tensor
+    code: Tensor
+    summary: PseudoSummary = NO_SUMMARY
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def read(self, items: Sequence[int]) -> tuple[Tensor, Tensor]:
+        return self.label[items], self.code[items]
+
+
 SOURCE = image_set(40)
 LABELED = tuple(range(0, 40, 4))
 UNLABELED_INDICES = tuple(index for index in range(40) if index % 4)
-PSEUDO = PseudoLabels(
+PSEUDO = Stored(
     positions=torch.tensor([1, 5, 6, 20, 29]),
     label=torch.tensor([2, 1, 0, 2, 1]),
-    confidence=torch.tensor([0.9, 0.8, 0.7, 0.6, 0.5], dtype=torch.float64),
+    code=torch.tensor([3402, 2378, 1779, 1354, 1024], dtype=torch.int32),
 )
 
 
@@ -59,7 +83,8 @@ def test_a_batch_holds_what_it_says() -> None:
             assert (batch.targets[i], batch.confidence[i]) == (index % 3, 1.0)
         else:
             row = PSEUDO.positions.tolist().index(UNLABELED_INDICES.index(index))
-            assert (batch.targets[i], batch.confidence[i]) == (PSEUDO.label[row], PSEUDO.confidence[row])
+            assert (batch.targets[i], batch.confidence[i]) == (PSEUDO.label[row], decode_confidence(PSEUDO.code[row]))
+            assert float(batch.confidence[i]) == pytest.approx([0.9, 0.8, 0.7, 0.6, 0.5][row], abs=1e-4)
 
 
 def test_confidences_keep_the_resolution_of_the_store() -> None:
@@ -88,7 +113,7 @@ def test_a_batch_is_a_function_of_seed_stage_and_step() -> None:
 
 
 def test_the_pseudo_stream_does_not_disturb_the_labeled_one() -> None:
-    other = PseudoLabels(positions=PSEUDO.positions[:2], label=PSEUDO.label[:2], confidence=PSEUDO.confidence[:2])
+    other = Stored(PSEUDO.positions[:2], PSEUDO.label[:2], PSEUDO.code[:2])
     for step in range(5):
         assert indices(batches()[step], labeled=True) == indices(batches(pseudo=other)[step], labeled=True)
 
@@ -101,11 +126,11 @@ def test_supervised_batches_hold_labels_only() -> None:
 
 def test_images_without_labels_are_marked() -> None:
     part = UnlabeledPart(SOURCE, UNLABELED_INDICES, has_truth=True)
-    everything = unlabeled_only(part)
+    everything = WithoutLabels(part, -1, dense=False)
     assert everything.positions.tolist() == list(range(30))
     batch = batches(pseudo=everything)[0]
     assert batch.targets[~batch.is_labeled].tolist() == [-1] * 4
-    assert batch.confidence[~batch.is_labeled].tolist() == [0.0] * 4
+    assert batch.confidence[~batch.is_labeled].tolist() == [1.0] * 4, "0 is the confidence of padding"
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch.utils.data import Dataset, TensorDataset
 
-from dmt.data.torch_images import TorchImages
 from dmt.data.own import data_set_from_torch
+from dmt.data.torch_images import TorchImages
 from dmt.errors import DataError
 
 

@@ -7,7 +7,14 @@ import pytest
 from test_splits import LABELS, NAMES, check_partition, counts, draw, image_set, stream
 
 from dmt.data.images import ArrayImages
-from dmt.data.split_files import read_keys, read_labeled_keys, read_split, write_split
+from dmt.data.split_files import (
+    check_disjoint,
+    find_list,
+    read_keys,
+    read_labeled_keys,
+    read_split,
+    write_split,
+)
 from dmt.data.splits import Split, split_known
 from dmt.errors import DataError
 
@@ -52,6 +59,7 @@ def test_list_with_crlf_blank_lines_and_missing_classes(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("train/00001\nnope\n", r"labeled\.txt, line 2: no .* is named 'nope'; names look like 'train/00000'"),
+        ("trian/00123\n", r"named 'trian/00123'; names look like 'train/00000'\. Did you mean 'train/00123'\?"),
         ("train/00001\n\ntrain/00001\n", r"labeled\.txt, line 3: 'train/00001' stands already in line 1"),
         ("\n", r"labeled\.txt names no image"),
         (b"\xff\xfe\xff", r"labeled\.txt cannot be read"),
@@ -105,3 +113,71 @@ def test_keys_that_cannot_be_written(tmp_path: Path) -> None:
     odd = Odd(image_set().pixels, image_set().truth, "x")
     with pytest.raises(DataError, match="line break"):
         write_split(draw(10), tmp_path, train=odd, test=odd)
+
+
+def test_a_run_without_a_test_part(tmp_path: Path) -> None:
+    split = draw(50)
+    write_split(split, tmp_path, train=image_set(), test=None)
+    assert (tmp_path / "test.txt").read_text() == ""
+    assert read_split(tmp_path, train=image_set(), test=None) == split
+    with pytest.raises(DataError, match=r"test\.txt is not the test part of this data set \(7 images\)"):
+        read_split(tmp_path, train=image_set(), test=image_set(LABELS[:7], "test"))
+    write_split(split, tmp_path, train=image_set(), test=image_set(LABELS[:7], "test"))
+    with pytest.raises(DataError, match=r"test\.txt is not the test part of this data set \(0 images\)"):
+        read_split(tmp_path, train=image_set(), test=None)
+
+
+class Named(ArrayImages):
+    """Keys as users' files have them."""
+
+    def key(self, index: int) -> str:
+        return ("a", "b.x", "sub/c", " d", "e.png")[index]
+
+
+def named() -> Named:
+    return Named(image_set(LABELS[:5]).pixels, image_set(LABELS[:5]).truth, "x")
+
+
+def test_keys_with_and_without_suffix(tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    path.write_text("a.jpg\nb.x\n sub/c.PNG \n d\ne.png\n", encoding="utf-8-sig")
+    assert read_keys(path, named()) == (0, 1, 2, 3, 4)
+    path.write_text("b.x.jpeg\ne.png.tif\n")
+    assert read_keys(path, named()) == (1, 4)
+    for text in ("b.jpg", "a.txt", "c.png", "e"):
+        path.write_text(text)
+        with pytest.raises(DataError, match=f"line 1: no image is named '{text}'"):
+            read_keys(path, named())
+    path.write_text("a\na.png\n")
+    with pytest.raises(DataError, match=r"line 2: 'a\.png' stands already in line 1"):
+        read_keys(path, named())
+
+
+def test_odd_keys_survive_a_round_trip(tmp_path: Path) -> None:
+    split = Split(labeled=(3, 4), unlabeled=(0, 1), validation=(2,))
+    write_split(split, tmp_path, train=named(), test=named())
+    assert read_split(tmp_path, train=named(), test=named()) == split
+
+
+def test_where_lists_are_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, here = tmp_path / "root", tmp_path / "here"
+    for folder in (root, here):
+        folder.mkdir()
+    monkeypatch.chdir(here)
+    with pytest.raises(DataError, match=r"^data\.labeled is x\.txt, but there is no file x\.txt\.$"):
+        find_list("x.txt", root=None, key="data.labeled")
+    with pytest.raises(DataError, match=r"no file x\.txt or .*root/x\.txt\.$"):
+        find_list("x.txt", root=root, key="data.labeled")
+    (root / "x.txt").touch()
+    assert find_list("x.txt", root=root, key="data.labeled") == root / "x.txt"
+    assert find_list(str(root / "x.txt"), root=None, key="data.labeled") == root / "x.txt"
+    (here / "x.txt").touch()
+    assert find_list("x.txt", root=root, key="data.labeled").resolve() == here / "x.txt"
+
+
+def test_lists_that_share_images() -> None:
+    check_disjoint({"one": (0, 1), "two": (2,), "three": ()}, named())
+    with pytest.raises(DataError, match=r"^b\.x is in one and in three\. Each image belongs to one of them\.$"):
+        check_disjoint({"one": (1, 0), "two": (2,), "three": (4, 1)}, named())
+    with pytest.raises(DataError, match=r"^a is in two and in three, and 2 more are\."):
+        check_disjoint({"one": (3,), "two": (2, 1, 0), "three": (0, 1, 2)}, named())

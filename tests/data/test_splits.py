@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dmt.data.images import ArrayImages
-from dmt.data.splits import Split, draw_split, folds
+from dmt.data.splits import Split, difference_maximized, draw_split, folds
 from dmt.errors import ConfigError, DataError
 
 NAMES = tuple("abcdefghij")
@@ -171,3 +171,40 @@ def test_folds_of_single_labels() -> None:
     assert [len(held_out) for _, held_out in parts] == [5, 5]
     with pytest.raises(ConfigError, match=r"validation\.num_folds is 11; with 10 labels, 2\.\.10 fit"):
         folds(LABELS, labeled, num_folds=11, generator=stream())
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "overlap"), [(100, 80, 60), (211, 168, 125), (530, 424, 318), (1322, 1057, 792)]
+)
+def test_difference_maximized_sampling_of_the_paper(count: int, size: int, overlap: int) -> None:
+    labeled = stream(1).permutation(5000)[:count].tolist()
+    first, second = difference_maximized(labeled, share=0.8, generator=stream())
+    assert (len(first), len(set(first)), len(second), len(set(second))) == (size,) * 4
+    assert len(set(first) & set(second)) == overlap
+    assert set(first) | set(second) == set(labeled)
+    assert (first, second) == difference_maximized(labeled, share=0.8, generator=stream())
+    assert (first, second) != difference_maximized(labeled, share=0.8, generator=stream(1))
+    assert all(type(index) is int for index in first)
+
+
+@pytest.mark.parametrize("percent", [10, 25, 33, 50, 60, 70, 75, 90, 99, 100])
+@pytest.mark.parametrize("count", [2, 3, 10, 97])
+def test_difference_maximized_sampling_of_any_share(count: int, percent: int) -> None:
+    """Against whole-number arithmetic; samples that overlap do so by no more than they must."""
+    left_out = -(-(100 - percent) * count // 100)
+    labeled = list(range(7, 7 + count))
+    if left_out == count:
+        with pytest.raises(ConfigError, match=rf"of {count} labeled images, that leaves none"):
+            difference_maximized(labeled, share=percent / 100, generator=stream())
+        return
+    first, second = difference_maximized(labeled, share=percent / 100, generator=stream())
+    assert len(first) == len(second) == count - left_out
+    assert len(set(first) & set(second)) == max(0, count - 2 * left_out)
+
+
+@pytest.mark.parametrize("share", [0.0, -0.5, 1.01, float("nan")])
+def test_shares_out_of_range(share: float) -> None:
+    with pytest.raises(ConfigError, match=r"rounds\.dms_share is .*; it must be above 0 and at most 1"):
+        difference_maximized([1, 2, 3], share=share, generator=stream())
+    with pytest.raises(ConfigError, match=r"rounds\.dms_share is 0\.8; of 1 labeled images"):
+        difference_maximized([1], share=0.8, generator=stream())

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -5,11 +6,13 @@ import pytest
 from dmt.config import Config
 from dmt.config_files import load_config
 from dmt.errors import ConfigError
-from dmt.methods import METHODS, build_method
+from dmt.methods import METHODS, build_method, settings_without_effect
+from dmt.setting import stage_of
 from dmt.types import PseudoSpec, Stage
 
 ALPHAS = [0.2, 0.4, 0.6, 0.8, 1.0]
 OFFLINE = ["dmt", "dmt_naive", "dmt_flip", "curriculum_labeling"]
+SELF_TAUGHT = ["self_training", "cbst"]
 
 
 def config(method: str, **changes: Any) -> Config:
@@ -74,8 +77,127 @@ def test_the_usual_start_is_scratch_in_a_chain_and_finetune_in_a_mutual_scheme()
 
 
 @pytest.mark.parametrize("changes", [{}, {"start": "scratch"}, {"scheme": "mutual"}])
-def test_self_training_finetunes_one_network_on_its_own_labels(changes: dict[str, Any]) -> None:
-    assert rows(plan("self_training", **changes)) == algorithm_1(ALPHAS, "finetune")
+@pytest.mark.parametrize("method", SELF_TAUGHT)
+def test_self_training_finetunes_one_network_on_its_own_labels(method: str, changes: dict[str, Any]) -> None:
+    assert rows(plan(method, **changes)) == algorithm_1(ALPHAS, "finetune")
+
+
+def masks(method: str, **changes: Any) -> tuple[Stage, ...]:
+    """The plan for segmentation, whose scheme is mutual and whose start is finetune unless told otherwise."""
+    values = {"task": "segmentation", "data": {"name": "scenes"}, "method": method}
+    return build_method(load_config(values | changes)).plan()
+
+
+@pytest.mark.parametrize("changes", [{}, {"rounds": {"top_fractions": [0.3, 1.0], "selection": "overall"}}])
+def test_masks_are_learned_by_algorithm_2(changes: dict[str, Any]) -> None:
+    alphas = changes.get("rounds", {}).get("top_fractions", ALPHAS)
+    assert rows(masks("dmt", **changes)) == algorithm_2(alphas, "finetune")
+    specs = [stage.pseudo for stage in masks("dmt", **changes) if stage.pseudo is not None]
+    assert {spec.selection for spec in specs} == {"overall" if changes else "per_class"}
+
+
+@pytest.mark.parametrize("method", ["dmt_naive", "dmt_flip", "curriculum_labeling"])
+def test_ablations_of_the_weight_have_the_plan_of_dmt_for_masks(method: str) -> None:
+    assert masks(method) == masks("dmt")
+
+
+@pytest.mark.parametrize("method", SELF_TAUGHT)
+def test_self_taught_methods_differ_from_dmt_in_the_teacher_alone(method: str) -> None:
+    """One network: with its own name for every teacher, network a's stages of DMT are all of its plan (DST, CBST)."""
+    of_a = [stage for stage in masks("dmt") if stage.network == "a"]
+    taught_by_itself = [
+        stage if stage.pseudo is None else replace(stage, pseudo=replace(stage.pseudo, teacher="a")) for stage in of_a
+    ]
+    assert masks(method) == tuple(taught_by_itself)
+    assert masks(method) != tuple(of_a)
+
+
+@pytest.mark.parametrize("changes", [{}, {"scheme": "chain"}, {"start": "scratch"}, {"rounds": {"dms_share": 0.8}}])
+def test_cbst_has_the_plan_of_self_training(changes: dict[str, Any]) -> None:
+    assert masks("cbst", **changes) == masks("self_training", **changes)
+    assert rows(masks("cbst", **changes)) == algorithm_1(ALPHAS, "finetune")
+
+
+def test_online_self_training_of_masks_labels_in_every_step() -> None:
+    first, second = masks("online_self_training")
+    assert first == masks("dmt")[0]
+    assert second == Stage(round=1, trains=("a",), start="finetune", unlabeled=True)
+
+
+def test_one_shot_dmt_is_one_round_with_all_labels() -> None:
+    stages = masks("dmt", rounds={"top_fractions": [1.0]})
+    assert rows(stages) == [
+        (0, "a", "scratch", None, None, None),
+        (0, "b", "scratch", None, None, None),
+        (1, "a", "finetune", "b", 0, 1.0),
+        (1, "b", "finetune", "a", 0, 1.0),
+    ]
+
+
+@pytest.mark.parametrize("task", ["classification", "segmentation"])
+@pytest.mark.parametrize("method", OFFLINE)
+def test_with_samples_the_baseline_comes_first_and_teaches_nobody(method: str, task: str) -> None:
+    """Difference-maximized sampling (spec 1.9): the two warm starts have halves, everything after all labels."""
+    changes = {"task": task, "scheme": "mutual", "rounds": {"top_fractions": [0.2, 1.0], "dms_share": 0.8}}
+    stages = plan(method, **changes)
+    assert rows(stages) == [
+        (0, "a", "scratch", None, None, None),
+        (0, "a", "scratch", None, None, None),
+        (0, "b", "scratch", None, None, None),
+        (1, "a", "finetune", "b", 0, 0.2),
+        (1, "b", "finetune", "a", 0, 0.2),
+        (2, "a", "finetune", "b", 1, 1.0),
+        (2, "b", "finetune", "a", 1, 1.0),
+    ]
+    assert [stage.labeled_subset for stage in stages] == ["all", "dms_a", "dms_b", "all", "all", "all", "all"]
+    folders = [stage.folder for stage in stages]
+    assert folders[:3] == ["supervised", "rounds/0/a", "rounds/0/b"]
+    assert len(set(folders)) == len(folders)
+    # Round 1 is taught by, and goes on from, what was trained on the samples.
+    assert [stage_of(stages, network, 0).folder for network in "ab"] == ["rounds/0/a", "rounds/0/b"]
+    assert len({stage.title for stage in stages}) == len(stages)
+
+
+def test_without_samples_network_a_starts_as_the_baseline() -> None:
+    stages = masks("dmt")
+    assert [stage_of(stages, network, 0).folder for network in "ab"] == ["supervised", "rounds/0/b"]
+    assert [stage_of(stages, network, 3).folder for network in "ab"] == ["rounds/3/a", "rounds/3/b"]
+    assert {stage.labeled_subset for stage in stages} == {"all"}
+
+
+@pytest.mark.parametrize("method", ["dmt", "cbst", "self_training", "curriculum_labeling"])
+@pytest.mark.parametrize("threshold", [0.7, 0.9])
+def test_the_threshold_reaches_every_stage_that_goes_by_it(method: str, threshold: float) -> None:
+    loss = {"confidence_threshold": threshold}
+    for selection, expected in (("threshold", threshold), ("per_class", None), ("renormalized", None)):
+        specs = [stage.pseudo for stage in masks(method, loss=loss, rounds={"selection": selection})]
+        assert {(spec.selection, spec.threshold) for spec in specs if spec is not None} == {(selection, expected)}
+
+
+def without_effect(method: str, keys: list[str], **changes: Any) -> list[str]:
+    values = {"task": "segmentation", "data": {"name": "scenes"}, "method": method}
+    return settings_without_effect(load_config(values | changes), keys)
+
+
+def test_settings_without_effect_are_known() -> None:
+    assert without_effect("dmt", ["loss.gamma_agree", "rounds.dms_share", "networks.b.name"]) == []
+    assert without_effect("dmt", ["loss.naive_exponent", "loss.flip_exponent"]) == [
+        "loss.naive_exponent",
+        "loss.flip_exponent",
+    ]
+    assert without_effect("dmt_naive", ["loss.naive_exponent"]) == []
+    assert without_effect("dmt_flip", ["loss.flip_exponent"]) == []
+    unused = ["scheme", "networks.b.name", "rounds.dms_share", "loss.gamma_agree"]
+    assert without_effect("cbst", unused) == unused
+    assert without_effect("self_training", unused) == unused[:3]
+    assert without_effect("online_self_training", ["loss.confidence_threshold"]) == []
+
+
+@pytest.mark.parametrize("method", ["dmt", "dmt_naive", "dmt_flip", "curriculum_labeling", "cbst"])
+def test_the_threshold_has_an_effect_where_it_selects(method: str) -> None:
+    selected = {"rounds": {"selection": "threshold"}}
+    assert without_effect(method, ["loss.confidence_threshold"], **selected) == []
+    assert without_effect(method, ["loss.confidence_threshold"]) == ["loss.confidence_threshold"]
 
 
 @pytest.mark.parametrize("method", ["supervised", "oracle"])

@@ -16,6 +16,7 @@ from dmt.types import Batch
 
 NUM_CLASSES = 4
 RULED = ["dmt", "dmt_naive", "dmt_flip", "self_training"]
+WITHOUT_RULE = ["curriculum_labeling", "cbst"]
 
 
 def config(method: str, **changes: Any) -> Config:
@@ -126,22 +127,22 @@ def test_a_teacher_that_is_the_student_is_never_overruled() -> None:
     assert torch.equal(weight, torch.ones(500))
 
 
-@pytest.mark.parametrize("method", ["curriculum_labeling", "supervised", "oracle"])
+@pytest.mark.parametrize("method", ["curriculum_labeling", "cbst", "supervised", "oracle"])
 def test_weight_one_needs_no_rule(method: str) -> None:
     assert build_method(config(method)).site_rule(0.3) is None
 
 
 @pytest.mark.parametrize("mixup", [{"alpha": 0.75}, {"alpha": None}])
-@pytest.mark.parametrize("method", [*RULED, "curriculum_labeling"])
+@pytest.mark.parametrize("method", [*RULED, *WITHOUT_RULE])
 def test_forward_passes(method: str, mixup: dict[str, Any]) -> None:
     network = Counting()
     step = build_method(config(method, mixup=mixup)).training_step
     step({"a": network}, make_batch(), 0.5, np.random.default_rng(0))
-    extra = mixup["alpha"] is not None and method != "curriculum_labeling"
+    extra = mixup["alpha"] is not None and method not in WITHOUT_RULE
     assert network.passes == 1 + extra
 
 
-@pytest.mark.parametrize("method", [*RULED, "curriculum_labeling"])
+@pytest.mark.parametrize("method", [*RULED, *WITHOUT_RULE])
 def test_offline_step_without_mixup_by_hand(method: str) -> None:
     network, batch = Counting(), make_batch()
     chosen = config(method, mixup={"alpha": None}, loss={"ramp": False, "gamma_agree": 3.0, "gamma_disagree": 2.0})
@@ -152,7 +153,7 @@ def test_offline_step_without_mixup_by_hand(method: str) -> None:
     for i, label in enumerate(batch.targets.tolist()):
         p = probabilities_of(logits[i])
         target, weight = label, 1.0
-        if method != "curriculum_labeling" and not batch.is_labeled[i]:
+        if method not in WITHOUT_RULE and not batch.is_labeled[i]:
             exponent = 2.0 if method == "dmt_flip" else 5.0
             target, weight = site(method, p, label, batch.confidence[i].item(), agree=3, disagree=2, exponent=exponent)
         total += -weight * math.log(p[target])

@@ -81,6 +81,64 @@ def test_refuses_contradicting_preprocessing(wrong, message):
         Preprocessing(**({"mean": (0.5,), "std": (0.5,)} | wrong))
 
 
+def upsampled(coarse, height, width):
+    """Bilinear with the corner cells' centers on the corner pixels, one pixel at a time."""
+    rows, columns = coarse.shape
+    fine = torch.zeros(height, width)
+    for y in range(height):
+        for x in range(width):
+            down = y * (rows - 1) / (height - 1) if height > 1 else 0.0
+            right = x * (columns - 1) / (width - 1) if width > 1 else 0.0
+            top, left = min(int(down), rows - 1), min(int(right), columns - 1)
+            bottom, far = min(top + 1, rows - 1), min(left + 1, columns - 1)
+            dy, dx = down - top, right - left
+            fine[y, x] = (1 - dy) * ((1 - dx) * coarse[top, left] + dx * coarse[top, far]) + dy * (
+                (1 - dx) * coarse[bottom, left] + dx * coarse[bottom, far]
+            )
+    return fine
+
+
+class Fixed(nn.Module):
+    """Returns the same logits for any images."""
+
+    def __init__(self, logits):
+        super().__init__()
+        self.logits = logits
+
+    def forward(self, images):
+        return self.logits
+
+
+def fixed(logits, classes=3):
+    return Network(Fixed(logits), Preprocessing(mean=(0.0,), std=(1.0,)), num_classes=classes, name="fixed")
+
+
+@pytest.mark.parametrize(("coarse", "fine"), [((2, 3), (5, 7)), ((1, 1), (4, 4)), ((3, 3), (3, 8)), ((5, 4), (9, 13))])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_maps_come_at_the_size_of_the_images_in_full_precision(coarse, fine, dtype):
+    logits = torch.randn(2, 3, *coarse).to(dtype)
+    result = fixed(logits)(torch.rand(2, 1, *fine))
+    assert (result.shape, result.dtype) == ((2, 3, *fine), torch.float32)
+    for n in range(2):
+        for c in range(3):
+            torch.testing.assert_close(result[n, c], upsampled(logits[n, c].float(), *fine), atol=1e-5, rtol=0)
+
+
+def test_maps_stay_in_full_precision_where_the_rest_is_not():
+    network = Network(nn.Conv2d(1, 3, 1, stride=2), Preprocessing(mean=(0.0,), std=(1.0,)), num_classes=3, name="c")
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert network.backbone(torch.rand(1, 1, 8, 6)).dtype == torch.bfloat16
+        assert network(torch.rand(1, 1, 8, 6)).dtype == torch.float32
+
+
+def test_maps_of_the_right_size_and_logits_of_images_are_handed_on():
+    maps = torch.randn(2, 3, 4, 5)
+    assert torch.equal(fixed(maps)(torch.rand(2, 1, 4, 5)), maps)
+    for dtype in (torch.float32, torch.bfloat16):
+        plain = torch.randn(2, 3).to(dtype)
+        assert fixed(plain)(torch.rand(2, 1, 4, 5)) is plain
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_check_output_leaves_a_good_network_alone(training):
     network = linear().train(training)
@@ -96,6 +154,30 @@ def test_check_output_names_network_expected_and_found():
         check_output(linear(outputs=5), torch.rand(2, 1, 4, 4))
     with pytest.raises(ConfigError, match=r"'echo'.*\(2, 1, 4, 4\).*expected \(2, 3\)"):
         check_output(echo(mean=(0,), std=(1,)), torch.rand(2, 1, 4, 4))
+
+
+def test_check_output_wants_a_map_for_masks():
+    images = torch.rand(2, 1, 4, 6)
+    check_output(fixed(torch.zeros(2, 3, 2, 2)), images, dense=True)
+    with pytest.raises(
+        ConfigError, match=r"'fixed' .*\(2, 5, 4, 6\).*expected \(2, 3, 4, 6\): images x classes x height"
+    ):
+        check_output(fixed(torch.zeros(2, 5, 2, 2)), images, dense=True)
+
+
+@pytest.mark.parametrize(
+    ("logits", "dense", "advice"),
+    [
+        (torch.zeros(2, 3), True, "choose a network for masks, such as deeplab:timm:mobilenetv1_100, or task=classif"),
+        (torch.zeros(2, 3, 1, 1), False, "end it with pooling and flattening, or choose task=segmentation"),
+        (torch.zeros(2, 5), False, "Give it 3 outputs, one a class"),
+        (torch.zeros(2, 5, 2, 2), True, "Give it 3 outputs, one a class"),
+        ({"out": torch.zeros(2, 3, 2, 2)}, True, "output of shape dict .*one tensor of logits"),
+    ],
+)
+def test_check_output_says_what_to_do(logits, dense, advice):
+    with pytest.raises(ConfigError, match=advice):
+        check_output(fixed(logits), torch.rand(2, 1, 4, 6), dense=dense)
 
 
 def test_check_output_explains_an_image_size_that_does_not_fit():

@@ -9,7 +9,7 @@ from torchvision.models._api import WeightsEnum
 
 from dmt.errors import CheckpointError, ConfigError
 from dmt.models.network import check_output
-from dmt.models.registry import MODELS, build_network
+from dmt.models.registry import MODELS, build_network, family_of
 from dmt.models.weights import save_weights, state_of
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -104,6 +104,7 @@ def test_own_networks_take_no_options_and_have_no_pretrained_weights():
         ("torchvision:squeezenet1_2", "Did you mean 'squeezenet1_"),
         ("torchvision:deeplabv3_resnet50", "no torchvision model"),
         ("hf-hub:some/model", "no network 'hf-hub:some/model'"),
+        ("timn:small_cnn", "Did you mean 'small_cnn'"),
     ],
 )
 def test_unknown_names_are_answered_with_near_ones(name, message):
@@ -111,10 +112,99 @@ def test_unknown_names_are_answered_with_near_ones(name, message):
         build(name)
 
 
-def test_an_unknown_form_lists_all_forms():
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("resnet18", "Did you mean 'deeplab:timm:resnet18' or 'deeplab:torchvision:resnet18'"),
+        ("deeplab:resnet18", "Did you mean 'deeplab:timm:resnet18' or 'deeplab:torchvision:resnet18'"),
+        ("deeplab:timn:mobilenetv1_100", "Did you mean 'deeplab:timm:mobilenetv1_100'"),
+        ("deeplab_v2_resnet50", "Did you mean 'deeplab_v2_resnet101'"),
+        ("unet/resnet34", "Did you mean 'smp:unet/resnet34'"),
+        ("deeplab:timm:resnet81", r"networks\.a\.name: there is no timm model 'resnet81'. Did you mean 'resnet"),
+        ("deeplab:timm:resnet18.a1_in1", "Did you mean 'resnet18.a1_in1k'"),
+        ("deeplab:torchvision:squeezenet1_2", "Did you mean 'squeezenet1_"),
+    ],
+)
+def test_unknown_names_for_masks_are_answered_with_names_for_masks(name, message):
+    with pytest.raises(ConfigError, match=message):
+        build(name, task="segmentation")
+
+
+@pytest.mark.parametrize("task", ["classification", "segmentation"])
+def test_an_unknown_form_lists_all_forms_of_the_task_and_no_other(task):
     with pytest.raises(ConfigError) as caught:
-        build("zzz")
-    assert all(form in str(caught.value) for form in MODELS)
+        build("zzz", task=task)
+    listed = str(caught.value).partition(f"Allowed for {task}: ")[2].removesuffix(".").split(", ")
+    assert listed == [form for form, family in MODELS.items() if family.task == task]
+    assert listed
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("timm:resnet18", "deeplab:timm:resnet18"),
+        ("torchvision:squeezenet1_0", "deeplab:torchvision:squeezenet1_0"),
+        ("small_cnn", "small_unet"),
+        ("wrn_28_2", "deeplab:timm:mobilenetv1_100"),
+    ],
+)
+def test_a_classifier_is_refused_for_masks_with_a_name_to_use(name, instead):
+    with pytest.raises(ConfigError) as caught:
+        build(name, task="segmentation", key="networks.b")
+    assert str(caught.value) == (
+        f"networks.b.name: {name} predicts one class an image; for masks use another network, such as {instead}."
+    )
+    assert family_of(instead, task="segmentation").task == "segmentation"
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("deeplab:timm:resnet18", "timm:resnet18"),
+        ("deeplab:torchvision:squeezenet1_0", "torchvision:squeezenet1_0"),
+        ("deeplab_v2_resnet101", "torchvision:resnet101"),
+        ("smp:unet/resnet34", "timm:resnet18"),
+    ],
+)
+def test_a_network_for_masks_is_refused_for_classification_with_a_name_to_use(name, instead):
+    with pytest.raises(ConfigError) as caught:
+        build(name)
+    assert str(caught.value) == (
+        f"networks.a.name: {name} predicts a class for every pixel; for one class an image use another network, such "
+        f"as {instead}."
+    )
+    assert family_of(instead, task="classification").task == "classification"
+
+
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [
+        ("small_cnn", "classification"),
+        ("timm:resnet18", "classification"),
+        ("deeplab:timm:resnet18", "segmentation"),
+        ("smp:unet/resnet34", "segmentation"),
+    ],
+)
+def test_head_branches_are_refused_where_there_are_none(name, task):
+    with pytest.raises(ConfigError, match=rf"networks\.a\.head_branches is 2, but only .* leave it out for {name}"):
+        build(name, task=task, head_branches=2)
+
+
+def test_every_form_of_name_is_its_own():
+    examples = {
+        "small_cnn": "small_cnn",
+        "wrn_<depth>_<width>": "wrn_28_2",
+        "small_unet": "small_unet",
+        "timm:<name>": "timm:resnet18",
+        "torchvision:<name>": "torchvision:resnet18",
+        "deeplab_v2_resnet101": "deeplab_v2_resnet101",
+        "deeplab:timm:<name>": "deeplab:timm:resnet18",
+        "deeplab:torchvision:<name>": "deeplab:torchvision:resnet18",
+        "smp:<architecture>/<encoder>": "smp:unet/resnet18",
+    }
+    assert examples.keys() == MODELS.keys()
+    for form, name in examples.items():
+        assert [other for other, family in MODELS.items() if re.fullmatch(family.pattern, name)] == [form]
 
 
 def test_weights_from_a_file(tmp_path):

@@ -107,6 +107,45 @@ def test_a_partial_file_fills_what_it_can(tmp_path):
     assert_same(state_of(network), other | {"0.weight": before["0.weight"]})
 
 
+def test_step_counts_may_be_lacking_as_in_old_files(tmp_path):
+    network = make_network()
+    other = snapshot(make_network(seed=5))
+    del other["1.num_batches_tracked"]
+    save_file(other, tmp_path / "w.safetensors")
+    report = load_weights(network, tmp_path / "w.safetensors", allow_missing=False)
+    assert report.missing == ("1.num_batches_tracked",)
+    assert all(torch.equal(state_of(network)[name], tensor) for name, tensor in other.items())
+    del other["1.running_mean"]
+    save_file(other, tmp_path / "w.safetensors")
+    with pytest.raises(CheckpointError, match=r"it lacks 1\.running_mean\. If"):
+        load_weights(network, tmp_path / "w.safetensors", allow_missing=False)
+
+
+class InLibrary(nn.Module):
+    """A library's model with a head of ours."""
+
+    library_prefix = "encoder."
+
+    def __init__(self, head="decoder"):
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Linear(2, 2))
+        self.add_module(head, nn.Linear(2, 3))
+
+
+def test_keys_of_a_library_s_model_inside_are_its_own(tmp_path):
+    source, target = (
+        Network(InLibrary(), Preprocessing(mean=(0.0,), std=(1.0,)), num_classes=3, name="joined") for _ in range(2)
+    )
+    assert set(state_of(source)) == {"0.weight", "0.bias", "decoder.weight", "decoder.bias"}
+    save_weights(source, tmp_path / "w.safetensors")
+    load_weights(target, tmp_path / "w.safetensors", allow_missing=False)
+    assert_same(state_of(source), state_of(target))
+    source.backbone.encoder.load_state_dict(load_file(tmp_path / "w.safetensors"), strict=False)
+    clash = Network(InLibrary(head="0"), Preprocessing(mean=(0.0,), std=(1.0,)), num_classes=3, name="clash")
+    with pytest.raises(AssertionError, match="two tensors of one name"):
+        state_of(clash)
+
+
 def test_a_classifier_for_other_classes_is_skipped_only_on_request(tmp_path):
     network = make_network(classes=3)
     before = snapshot(network)

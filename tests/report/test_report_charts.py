@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from dmt.report.charts import ACCURACY_FRAME, Series, accuracy_chart, curve_chart, nice_ticks, thin
+from dmt.report.charts import ROUND_FRAME, Series, curve_chart, nice_ticks, round_chart, thin
 
 
 @pytest.mark.parametrize("low", [0.0, 0.003, 37.2, 81.5])
@@ -19,24 +19,24 @@ def test_ticks_are_round_and_cover(low: float, span: float) -> None:
     assert 2 <= len(ticks) <= 7
 
 
-def test_accuracy_chart_places_points_in_proportion() -> None:
-    chart = accuracy_chart(
+def test_a_chart_of_rounds_places_points_in_proportion() -> None:
+    chart = round_chart(
         [Series(name="a", points=[(0, 80.0), (1, 90.0), (2, 100.0)])], title="t", reference=("base", 80.0)
     )
     assert [tick.label for tick in chart.y_ticks] == ["80", "85", "90", "95", "100"]
     first, middle, last = chart.lines[0].marks
-    assert first.y == ACCURACY_FRAME.height - ACCURACY_FRAME.bottom
-    assert last.y == ACCURACY_FRAME.top
-    assert ACCURACY_FRAME.left < first.x < middle.x < last.x < ACCURACY_FRAME.width - ACCURACY_FRAME.right
+    assert first.y == ROUND_FRAME.height - ROUND_FRAME.bottom
+    assert last.y == ROUND_FRAME.top
+    assert ROUND_FRAME.left < first.x < middle.x < last.x < ROUND_FRAME.width - ROUND_FRAME.right
     assert (middle.x, middle.y) == pytest.approx(((first.x + last.x) / 2, (first.y + last.y) / 2), abs=0.1)
     assert chart.reference is not None
     assert chart.reference.y == first.y
 
 
-def test_flat_and_perfect_accuracy_stays_inside() -> None:
-    chart = accuracy_chart([Series(name="a", points=[(0, 100.0), (1, 100.0)])], title="t", reference=None)
+def test_flat_and_perfect_figures_stay_inside() -> None:
+    chart = round_chart([Series(name="a", points=[(0, 100.0), (1, 100.0)])], title="t", reference=None)
     assert chart.y_ticks[-1].label == "100"
-    assert all(mark.y == ACCURACY_FRAME.top for mark in chart.lines[0].marks)
+    assert all(mark.y == ROUND_FRAME.top for mark in chart.lines[0].marks)
 
 
 def test_curves_of_no_extent_or_not_finite() -> None:
@@ -53,6 +53,6 @@ def test_thin_keeps_both_ends() -> None:
 
 
 def test_a_small_difference_looks_small() -> None:
-    chart = accuracy_chart([Series(name="a", points=[(0, 94.4), (1, 95.3)])], title="t", reference=None)
+    chart = round_chart([Series(name="a", points=[(0, 94.4), (1, 95.3)])], title="t", reference=None)
     low, high = float(chart.y_ticks[0].label), float(chart.y_ticks[-1].label)
     assert high - low >= 5

@@ -1,111 +1,12 @@
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-import torch
-import yaml
+from report_runs import ACCURACY, make_run, page_of
 
-from dmt.data.pseudo_labels import Provenance, write_store
 from dmt.errors import RunFolderError
-from dmt.evaluate import Scores, save_scores
 from dmt.report import write_report
-from dmt.selection import confidence_code
-from dmt.types import Prediction
-
-CLASSES = ["cat", "<script>alert(1)</script>", "dog & fox"]
-ACCURACY = {0: 50.0, 1: 75.0, 2: 87.5}
-KEPT = {1: [7, 0, 0], 2: [8, 0, 6]}
-
-
-def make_run(folder: Path, accuracies: dict[tuple[int, str], float], **changes: object) -> Path:
-    """A finished run as files: stages by (round, network), each right on that percent of 40 test images."""
-    rounds = []
-    for (number, network), accuracy in accuracies.items():
-        row = {"round": number, "network": network, "top_fraction": number / 2 or None, "num_pseudo_labels": 7 * number}
-        row |= {"seconds": 95.0, "accuracy": accuracy, "fine_grained_accuracy": accuracy - 5}
-        row |= {"validation": {"accuracy": 61.5, "fine_grained_accuracy": 50.0}}
-        of_round = {"pseudo_label_accuracy": 93.2, "pseudo_labels_per_class": KEPT[number]} if number else {}
-        rounds.append(row | of_round)
-        stage = folder / ("supervised" if (number, network) == (0, "a") else f"rounds/{number}/{network}")
-        stage.mkdir(parents=True)
-        save_scores(stage / "scores.safetensors", {"test": scores(accuracy)})
-        if number:
-            write_pseudo_labels(stage)
-    last, figures = rounds[-1], {"accuracy": rounds[-1]["accuracy"], "fine_grained_accuracy": 40.0}
-    names = {name: 50.0 + number for number, name in enumerate(CLASSES)}
-    result = {"format": 1, "task": "classification", "dataset": "pets", "method": "dmt", "scheme": "chain", "seed": 4}
-    result |= {"num_labeled": 6, "num_validation": 0, "num_unlabeled": 30, "num_test": 40, "seconds": 7000.0}
-    result |= {"peak_memory_mb": 1052, "supervised": {"network": "a", **rounds[0], "per_class_accuracy": names}}
-    result |= {"rounds": rounds, "last_round": {key: last[key] for key in ("round", "network", "accuracy")}}
-    result |= {"final": figures | {"per_class_accuracy": names}}
-    result |= {"picked": {"what": f"round {last['round']}, network {last['network']}", "why": "it was the best"}}
-    (folder / "result.json").write_text(json.dumps(result | changes))
-    config = {"method": "dmt", "rounds": {"selection": "overall"}, "validation": {"source": "cross_validation"}}
-    (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    (folder / "environment.json").write_text(json.dumps({"torch": "2.9", "cpu": "some <b>cpu</b>"}))
-    (folder / "splits").mkdir()
-    (folder / "splits" / "labeled.txt").write_text("train/a&b\ntrain/c\n")
-    lines = [{"stage": "supervised", "step": step, "loss": 1 / step} for step in (20, 40, 20)]
-    (folder / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)) + '\n{"stage": "sup')
-    return folder
-
-
-def scores(accuracy: float) -> Scores:
-    """40 images of classes 0, 1, 2, 0, ...; the wrong answers come last and say the next class."""
-    targets = torch.arange(40) % 3
-    wrong = torch.arange(40) >= round(40 * accuracy / 100)
-    answers = torch.where(wrong, (targets + 1) % 3, targets)
-    return Scores(probabilities=torch.nn.functional.one_hot(answers, 3).float(), targets=targets)
-
-
-def write_pseudo_labels(stage: Path) -> None:
-    logits = torch.zeros(14, 3)
-    logits[range(14), [0] * 8 + [2] * 6] = torch.linspace(5, 1, 14)
-    prediction = Prediction(label=logits.argmax(1), code=confidence_code(logits))
-    provenance = Provenance(teacher="t", teacher_hash="h", config_hash="c")
-    write_store(stage / "pseudo_labels", [f"u{i}" for i in range(14)], prediction, provenance)
-
-
-class Page(HTMLParser):
-    """Checks that tags balance; collects text and tags."""
-
-    VOID = frozenset({"meta", "link", "br", "img", "hr"})
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(html)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if not self.open or self.open[-1] != "style":
-            self.text += data
-
-    @property
-    def words(self) -> str:
-        return " ".join(self.text.split())
-
-
-def page_of(folder: Path) -> Page:
-    path = write_report(folder)
-    assert path == folder / "report.html"
-    return Page(path.read_text(encoding="utf-8"))
 
 
 @pytest.fixture
@@ -148,7 +49,7 @@ def test_same_files_give_the_same_bytes(chain: Path) -> None:
 
 def test_confusion_and_mistakes(chain: Path) -> None:
     page = page_of(chain)
-    titles = {given["title"] for tag, given in page.tags if tag == "td" and given.get("title")}
+    titles = page.cell_titles
     # 35 of 40 right: images 35..39, of classes 2, 0, 1, 2, 0, are wrong; each says the next class.
     assert "2 of 14 images of cat predicted as <script>alert(1)</script>" in titles
     assert "11 of 13 images of dog & fox predicted as dog & fox" in titles
@@ -156,17 +57,25 @@ def test_confusion_and_mistakes(chain: Path) -> None:
 
 
 def test_pseudo_labels_by_class(chain: Path) -> None:
-    titles = [given["title"] for tag, given in page_of(chain).tags if tag == "td" and given.get("title")]
-    kept = [title for title in titles if "kept of" in title]
-    assert kept == [f"{a} kept of {b} predicted" for a, b in [(7, 8), (8, 8), (0, 0), (0, 0), (0, 6), (6, 6)]]
+    page = page_of(chain)
+    assert [title for title in page.cell_titles if "kept of" in title or "never" in title] == [
+        "7 kept of 8 predicted, those at least 0.93 sure",
+        "8 kept of 8 predicted",
+        "never predicted",
+        "never predicted",
+        "0 kept of 6 predicted",
+        "6 kept of 6 predicted",
+    ]
+    assert "7 88 % of 8 \u2265 0.93" in page.words
+    assert "<script>alert(1)</script>: predicted by no teacher, so without pseudo labels." in page.words
 
 
 def test_a_round_without_counts_by_class_is_left_out(chain: Path) -> None:
     result = json.loads((chain / "result.json").read_text())
     del result["rounds"][1]["pseudo_labels_per_class"]
     (chain / "result.json").write_text(json.dumps(result))
-    titles = [given["title"] for tag, given in page_of(chain).tags if tag == "td" and given.get("title")]
-    assert [title for title in titles if "kept of" in title] == [f"{n} kept of {n} predicted" for n in (8, 0, 6)]
+    titles = page_of(chain).cell_titles
+    assert [title for title in titles if "kept of" in title] == ["8 kept of 8 predicted", "6 kept of 6 predicted"]
 
 
 def test_mutual_run_with_ensemble(tmp_path: Path) -> None:
@@ -245,4 +154,7 @@ def test_unfinished_run_is_refused(tmp_path: Path) -> None:
         write_report(tmp_path)
     (tmp_path / "result.json").write_text("{")
     with pytest.raises(RunFolderError, match="not valid JSON"):
+        write_report(tmp_path)
+    (tmp_path / "result.json").write_text('{"task": "weaving", "rounds": []}')
+    with pytest.raises(RunFolderError, match="'weaving'; this version knows classification, segmentation"):
         write_report(tmp_path)

@@ -13,9 +13,10 @@ class Task(StrEnum):
     """What can be shown."""
 
     classification = "classification"
+    segmentation = "segmentation"
 
 
-PRESETS = {Task.classification: "digits-20"}
+PRESETS = {Task.classification: "digits-20", Task.segmentation: "scenes-24"}
 
 
 def demo(
@@ -24,6 +25,8 @@ def demo(
 ) -> None:
     """Learn to read handwritten digits from 20 labeled images and 1,327 unlabeled ones.
 
-    Example: dmt demo
+    With `--task segmentation`, learn to find and read them in drawn scenes, pixel by pixel, from 24 labeled ones.
+
+    Examples: dmt demo, dmt demo --task segmentation
     """
     train_and_print(PRESETS[task], [], run_dir)

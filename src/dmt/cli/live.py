@@ -92,14 +92,17 @@ class LiveView(AbstractContextManager["LiveView"]):
 def result_table(result: dict[str, Any]) -> Table:
     """Supervised, each round, and the final network, on the test part; columns that would stay empty are left out."""
     title = f"{result['dataset']}: {result['method']}, {result['num_labeled']} labels"
-    rows = [_round_cells(row) for row in result["rounds"]]
+    figure, words = _FIGURES[result["task"]]
+    rows = [_round_cells(row, figure) for row in result["rounds"]]
     if "ensemble" in result:
-        rows.append({"stage": "ensemble of the last round", "test accuracy": _percent(result["ensemble"]["accuracy"])})
-    final = {"stage": f"final: {result['picked']['what']}", "test accuracy": _percent(result["final"].get("accuracy"))}
+        rows.append({"stage": "ensemble of the last round", "test": _percent(result["ensemble"][figure])})
+    final = {"stage": f"final: {result['picked']['what']}", "test": _percent(result["final"].get(figure))}
     headings = [heading for heading in _HEADINGS if any(row.get(heading) for row in [*rows, final])]
     table = Table(title=escape(title), title_justify="left")
     for heading in headings:
-        table.add_column(heading, justify="left" if heading == "stage" else "right", no_wrap=heading == "stage")
+        is_stage = heading == "stage"
+        shown = f"test {words}" if heading == "test" else heading
+        table.add_column(shown, justify="left" if is_stage else "right", no_wrap=is_stage)
     for row in rows:
         table.add_row(*(escape(row.get(heading, "")) for heading in headings))
     table.add_section()
@@ -107,18 +110,21 @@ def result_table(result: dict[str, Any]) -> Table:
     return table
 
 
-_HEADINGS = ("stage", "top fraction", "pseudo labels", "of them right", "validation", "test accuracy")
+_FIGURES = {"classification": ("accuracy", "accuracy"), "segmentation": ("mean_iou", "mean IoU")}
+"""Of each task, what a result is judged by: its key and its name."""
+
+_HEADINGS = ("stage", "top fraction", "pseudo labels", "of them right", "validation", "test")
 
 
-def _round_cells(row: dict[str, Any]) -> dict[str, str]:
-    is_baseline = row["round"] == 0 and row["network"] == "a"
+def _round_cells(row: dict[str, Any], figure: str) -> dict[str, str]:
+    is_baseline = row["folder"] == "supervised"
     return {
         "stage": "supervised" if is_baseline else f"round {row['round']}, network {row['network']}",
         "top fraction": "" if row["top_fraction"] is None else f"{row['top_fraction']:.0%}",
         "pseudo labels": f"{row['num_pseudo_labels']:,}" if row["num_pseudo_labels"] else "",
         "of them right": _percent(row.get("pseudo_label_accuracy")),
-        "validation": _percent(row.get("validation", {}).get("accuracy")),
-        "test accuracy": _percent(row.get("accuracy")),
+        "validation": _percent(row.get("validation", {}).get(figure)),
+        "test": _percent(row.get(figure)),
     }
 
 

@@ -21,11 +21,10 @@ UsageError: Any = typer.BadParameter.__mro__[1]
 INTERRUPTED = 130
 STOPPED = 4
 RESUME = "The same command goes on where it stopped."
-STOPPED = 4
 
 app = typer.Typer(
     name="dmt",
-    help="Few labels, many images: train an image classifier by Dynamic Mutual Training.",
+    help="Few labels, many images: train an image classifier or a segmenter by Dynamic Mutual Training.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -39,7 +38,7 @@ app.command("config")(config.show_config)
 
 @app.callback(invoke_without_command=True)
 def _options(version: bool = typer.Option(False, "--version", help="Print the version.")) -> None:
-    """Few labels, many images: train an image classifier by Dynamic Mutual Training.
+    """Few labels, many images: train an image classifier or a segmenter by Dynamic Mutual Training.
 
     Start with: dmt demo
     """

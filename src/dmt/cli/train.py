@@ -59,8 +59,9 @@ def train_and_print(source: str, overrides: list[str], run_dir: Path | None) -> 
     console.print(result_table(result))
     for line in (summary(folder), f"Final: {result['picked']['what']}, {result['picked']['why']}."):
         console.print(escape(line), soft_wrap=True)
+    pages = [str(report), *(str(path) for path in [folder / "pictures" / "overview.png"] if path.is_file())]
     console.print(
-        f"Run folder [bold]{escape(str(folder))}[/], report {escape(str(report))}, {result['seconds']:.0f} s",
+        f"Run folder [bold]{escape(str(folder))}[/], report {escape(', '.join(pages))}, {result['seconds']:.0f} s",
         soft_wrap=True,
     )
     return result

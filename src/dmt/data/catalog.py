@@ -1,10 +1,10 @@
 """The data sets that `data.name` knows. A new one is a builder and a line in `DATASETS`."""
 
-import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -15,12 +15,20 @@ from torchvision import datasets as torchvision_datasets
 from torchvision.datasets.utils import download_and_extract_archive
 
 from dmt.config_files import did_you_mean
+from dmt.config_sections import DataConfig
+from dmt.data.downloads import cache_folder, find_or_download
 from dmt.data.images import ArrayImages, DataSet, resize
+from dmt.data.mask_folder import mask_folder
 from dmt.data.readers import read_cifar_batch, read_cifar_class_names, read_idx
+from dmt.data.scenes import scenes
+from dmt.data.street_scenes import camvid, cityscapes
+from dmt.data.voc import voc
 from dmt.errors import ConfigError, DataError
 
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package dataset-fashion-mnist puts its files."""
+
+_KEYS_OF_OWN_DATA = ("validation", "test", "class_names")
 
 _DIGITS_TEST_SIZE = 450
 _DIGITS_TEST_SEED = 0
@@ -49,39 +57,43 @@ class DatasetEntry:
 
     Attributes:
         summary: for `dmt list datasets`.
-        image_size: (height, width) where the config names none.
-        build: (root, image size) -> data set.
+        task: what its labels are.
+        image_size: (height, width) where the config names none; None = every image its own.
+        build: (`data` section, image size) -> data set.
+        is_own: whether the files are the user's, who tells by further keys of the config what is what.
     """
 
     summary: str
-    image_size: tuple[int, int]
-    build: Callable[[Path | None, tuple[int, int]], DataSet]
+    task: Literal["classification", "segmentation"]
+    image_size: tuple[int, int] | None
+    build: Callable[[DataConfig, tuple[int, int] | None], DataSet]
+    is_own: bool = False
 
 
-def load_dataset(name: str, *, root: Path | None = None, image_size: tuple[int, int] | None = None) -> DataSet:
-    """Load a data set of the catalog.
+def load_dataset(config: DataConfig, *, task: str) -> DataSet:
+    """Load the data set that the `data` section names.
 
     Args:
-        name: a key of `DATASETS`.
-        root: the folder that holds the files; None = where the data set usually is, or a download.
-        image_size: (height, width) of a fixed resize; None = the data set's own.
+        config: its name, the folder of its files, the size to resize to; of one's own data, lists and classes.
+        task: `classification` or `segmentation`.
 
     Raises:
-        ConfigError: no data set has this name.
+        ConfigError: no data set of this task has this name.
         DataError: files are missing or damaged.
     """
-    entry = DATASETS.get(name)
-    if entry is None:
+    entry = DATASETS.get(config.name)
+    if entry is None or entry.task != task:
+        known = [name for name, one in DATASETS.items() if one.task == task]
+        what = "an unknown data set" if entry is None else f"a data set for {entry.task}"
         raise ConfigError(
-            f"data.name is {name!r}; known data sets are {', '.join(DATASETS)}.{did_you_mean(name, DATASETS)}"
+            f"data.name is {config.name!r}, {what}; those for {task} are {', '.join(known)}."
+            f"{did_you_mean(config.name, known) if entry is None else ''}"
         )
-    return entry.build(root, image_size or entry.image_size)
-
-
-def cache_folder() -> Path:
-    """Where downloads are kept: $XDG_CACHE_HOME/dmt or ~/.cache/dmt."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "dmt"
+    for key in _KEYS_OF_OWN_DATA:
+        if not entry.is_own and getattr(config, key) is not None:
+            warnings.warn(f"data.{key} has no effect on {config.name}.", UserWarning, stacklevel=2)
+    height_width = None if config.image_size is None else (config.image_size[0], config.image_size[1])
+    return entry.build(config, height_width or entry.image_size)
 
 
 def pixel_statistics(pixels: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -107,12 +119,12 @@ def _level_counts(channel: Tensor) -> np.ndarray:
     return counts
 
 
-def _digits(root: Path | None, image_size: tuple[int, int]) -> DataSet:
-    if root is not None:
+def _digits(config: DataConfig, image_size: tuple[int, int] | None) -> DataSet:
+    if config.root is not None:
         warnings.warn("data.root has no effect on digits, which comes with scikit-learn.", UserWarning, stacklevel=3)
     bunch = load_digits()
     levels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)
-    pixels = resize(torch.from_numpy(levels)[:, None], image_size)
+    pixels = _sized(torch.from_numpy(levels)[:, None], image_size)
     truth = torch.from_numpy(bunch.target.astype(np.int64))
     train, test = train_test_split(
         np.arange(len(truth)), test_size=_DIGITS_TEST_SIZE, stratify=bunch.target, random_state=_DIGITS_TEST_SEED
@@ -124,13 +136,13 @@ def _digits(root: Path | None, image_size: tuple[int, int]) -> DataSet:
     return _measured("digits", tuple(str(digit) for digit in bunch.target_names), *parts)
 
 
-def _fashion_mnist(root: Path | None, image_size: tuple[int, int]) -> DataSet:
-    folder = _fashion_folder(root)
+def _fashion_mnist(config: DataConfig, image_size: tuple[int, int] | None) -> DataSet:
+    folder = _fashion_folder(_root(config))
     parts = [_fashion_part(folder, part, image_size) for part in _FASHION_FILES]
     return _measured("fashion-mnist", _FASHION_CLASSES, *parts)
 
 
-def _fashion_part(folder: Path, part: str, image_size: tuple[int, int]) -> ArrayImages:
+def _fashion_part(folder: Path, part: str, image_size: tuple[int, int] | None) -> ArrayImages:
     image_path, label_path = _fashion_paths(folder, part)
     if image_path is None or label_path is None:
         raise DataError(
@@ -145,7 +157,7 @@ def _fashion_part(folder: Path, part: str, image_size: tuple[int, int]) -> Array
     if labels.max() >= len(_FASHION_CLASSES):
         raise DataError(f"{label_path} holds the label {labels.max()}; allowed are 0..{len(_FASHION_CLASSES) - 1}.")
     truth = torch.from_numpy(labels.astype(np.int64))
-    return ArrayImages(resize(torch.from_numpy(pixels)[:, None], image_size), truth, part)
+    return ArrayImages(_sized(torch.from_numpy(pixels)[:, None], image_size), truth, part)
 
 
 def _fashion_paths(folder: Path, part: str) -> tuple[Path | None, Path | None]:
@@ -163,7 +175,7 @@ def _has_fashion_mnist(folder: Path) -> bool:
 
 def _fashion_folder(root: Path | None) -> Path:
     raw = Path("FashionMNIST") / "raw"
-    return _find(
+    return find_or_download(
         root,
         inside=(Path(), raw),
         usual=(DEBIAN_FASHION_MNIST, cache_folder() / raw),
@@ -174,9 +186,9 @@ def _fashion_folder(root: Path | None) -> Path:
     )
 
 
-def _cifar_10(root: Path | None, image_size: tuple[int, int]) -> DataSet:
-    folder = _find(
-        root,
+def _cifar_10(config: DataConfig, image_size: tuple[int, int] | None) -> DataSet:
+    folder = find_or_download(
+        _root(config),
         inside=(Path(), Path(_CIFAR_FOLDER)),
         usual=(cache_folder() / _CIFAR_FOLDER,),
         complete=_has_cifar_10,
@@ -209,37 +221,18 @@ def _has_cifar_10(folder: Path) -> bool:
     return all((folder / name).is_file() for name in names)
 
 
-def _cifar_part(paths: Sequence[Path], prefix: str, image_size: tuple[int, int]) -> ArrayImages:
+def _cifar_part(paths: Sequence[Path], prefix: str, image_size: tuple[int, int] | None) -> ArrayImages:
     batches = [read_cifar_batch(path) for path in paths]
     pixels, labels = (torch.from_numpy(np.concatenate(arrays)) for arrays in zip(*batches, strict=True))
-    return ArrayImages(resize(pixels, image_size), labels, prefix)
+    return ArrayImages(_sized(pixels, image_size), labels, prefix)
 
 
-def _find(
-    root: Path | None,
-    *,
-    inside: Sequence[Path],
-    usual: Sequence[Path],
-    complete: Callable[[Path], bool],
-    download: Callable[[Path], object],
-    files: str,
-    other_way: str,
-) -> Path:
-    """The folder with the files: under `root` where it is given, else in the usual places, else downloaded."""
-    candidates = usual if root is None else [root / part for part in inside]
-    found = next((folder for folder in candidates if complete(folder)), None)
-    if found is not None:
-        return found
-    if root is not None:
-        raise DataError(f"data.root is {root}, which does not hold {files}. Give their folder, or leave data.root out.")
-    try:
-        download(cache_folder())
-    except (OSError, RuntimeError, EOFError) as error:
-        raise DataError(
-            f"{files} were not found, and the download to {cache_folder()} failed ({error}). "
-            f"Set data.root=FOLDER to where they are{other_way}, or connect to the network and start again."
-        ) from error
-    return usual[-1]
+def _root(config: DataConfig) -> Path | None:
+    return None if config.root is None else Path(config.root).expanduser()
+
+
+def _sized(pixels: Tensor, image_size: tuple[int, int] | None) -> Tensor:
+    return pixels if image_size is None else resize(pixels, image_size)
 
 
 def _measured(name: str, class_names: tuple[str, ...], train: ArrayImages, test: ArrayImages) -> DataSet:
@@ -248,21 +241,61 @@ def _measured(name: str, class_names: tuple[str, ...], train: ArrayImages, test:
     return DataSet(name=name, class_names=class_names, train=train, test=test, mean=mean, std=std)
 
 
+def _scenes(config: DataConfig, image_size: tuple[int, int] | None) -> DataSet:
+    if config.root is not None:
+        warnings.warn("data.root has no effect on scenes, which are drawn.", UserWarning, stacklevel=3)
+    return scenes(image_size)
+
+
 DATASETS: dict[str, DatasetEntry] = {
     "digits": DatasetEntry(
         summary="8x8 handwritten digits of scikit-learn, nothing to download: 1,347 training and 450 test images",
+        task="classification",
         image_size=(16, 16),
         build=_digits,
     ),
     "fashion-mnist": DatasetEntry(
         summary="28x28 gray images of clothing: 60,000 training and 10,000 test images (Debian: dataset-fashion-mnist)",
+        task="classification",
         image_size=(28, 28),
         build=_fashion_mnist,
     ),
     "cifar-10": DatasetEntry(
         summary="32x32 color images of animals and vehicles: 50,000 training and 10,000 test images",
+        task="classification",
         image_size=(32, 32),
         build=_cifar_10,
+    ),
+    "voc": DatasetEntry(
+        summary="PASCAL VOC 2012 with SBD's masks, 21 classes: 10,582 training, 1,449 test images (its val)",
+        task="segmentation",
+        image_size=None,
+        build=voc,
+    ),
+    "cityscapes": DatasetEntry(
+        summary="Cityscapes street scenes, 19 classes, at half size: 2,975 training, 500 test images (its val)",
+        task="segmentation",
+        image_size=(512, 1024),
+        build=cityscapes,
+    ),
+    "scenes": DatasetEntry(
+        summary="drawn scenes of handwritten digits, 11 classes, nothing to download: 600 training, 150 test images",
+        task="segmentation",
+        image_size=None,
+        build=_scenes,
+    ),
+    "camvid": DatasetEntry(
+        summary="CamVid street scenes, 11 classes, at 180x240: 367 training, 101 test images (its val)",
+        task="segmentation",
+        image_size=(180, 240),
+        build=camvid,
+    ),
+    "folder": DatasetEntry(
+        summary="one's own images and masks: FOLDER/images, FOLDER/masks, FOLDER/classes.txt and lists of names",
+        task="segmentation",
+        image_size=None,
+        build=mask_folder,
+        is_own=True,
     ),
 }
 """Every data set by its name."""

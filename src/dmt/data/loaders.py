@@ -1,7 +1,8 @@
 """Batches as a function of the step number: no state to save, whatever the number of workers."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -9,13 +10,18 @@ from torch.utils.data import DataLoader, Dataset
 
 from dmt.data.parts import Part, UnlabeledPart
 from dmt.data.pseudo_labels import PseudoLabels
-from dmt.randomness import shuffled_positions
+from dmt.data.views import View
+from dmt.randomness import generator, shuffled_positions
+from dmt.selection import MAX_CODE, decode_confidence
 from dmt.types import Batch
+
+_Read: TypeAlias = Callable[[Sequence[int]], tuple[Tensor, Tensor, Tensor]]
+"""Items of a set -> their images, labels and confidence codes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepBatches(Dataset[Batch]):
-    """Item s is the batch of optimizer step s, with uint8 images as they are stored, before augmentation.
+    """Item s is the batch of optimizer step s, with uint8 images.
 
     Both streams are endless shuffled passes over their set, so every step has the same composition: there is no short
     last batch, and a set smaller than its share of the batch repeats items (spec, section 4).
@@ -25,6 +31,8 @@ class StepBatches(Dataset[Batch]):
         num_labeled: how many of them a step takes.
         unlabeled, pseudo: the pseudo-labeled set, or None in supervised training.
         num_pseudo: how many of it a step takes.
+        labeled_view, pseudo_view: what is cut out of each image, one geometry for image, label and confidence; None
+            where images are batched as they are stored.
         seed, stage: name the streams.
         rank, world_size: of several processes, this one takes every world_size-th item from its rank.
     """
@@ -34,6 +42,8 @@ class StepBatches(Dataset[Batch]):
     unlabeled: UnlabeledPart | None = None
     pseudo: PseudoLabels | None = None
     num_pseudo: int = 0
+    labeled_view: View | None = None
+    pseudo_view: View | None = None
     seed: int
     stage: str
     rank: int = 0
@@ -46,28 +56,46 @@ class StepBatches(Dataset[Batch]):
         return Batch(**{name: torch.cat([getattr(part, name) for part in parts]) for name in vars(parts[0])})
 
     def _labeled(self, step: int) -> Batch:
-        positions = self._positions("labeled", len(self.labeled), step, self.num_labeled)
-        targets = self.labeled.labels(positions.tolist())
-        return Batch(
-            images=self.labeled.images(positions.tolist()),
-            targets=targets,
-            confidence=torch.ones(targets.shape, dtype=torch.float64),
-            is_labeled=torch.ones(len(targets), dtype=torch.bool),
-        )
+        def read(items: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+            labels = self.labeled.labels(items)
+            return self.labeled.images(items), labels, torch.full(labels.shape, MAX_CODE, dtype=torch.int32)
+
+        items = self._items("labeled", len(self.labeled), step, self.num_labeled)
+        return self._batch("labeled", items, read, step, is_labeled=True)
 
     def _pseudo(self, step: int, unlabeled: UnlabeledPart, pseudo: PseudoLabels) -> Batch:
-        chosen = self._positions("pseudo", len(pseudo), step, self.num_pseudo)
+        def read(items: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+            return unlabeled.images(pseudo.positions[items].tolist()), *pseudo.read(items)
+
+        items = self._items("pseudo", len(pseudo), step, self.num_pseudo)
+        return self._batch("pseudo", items, read, step, is_labeled=False)
+
+    def _items(self, stream: str, num_items: int, step: int, count: int) -> list[int]:
+        name = f"{self.stage}/order/{stream}"
+        items = shuffled_positions(self.seed, name, num_items=num_items, start=step * count, count=count)
+        return list(items[self.rank :: self.world_size].tolist())
+
+    def _batch(self, stream: str, items: Sequence[int], read: _Read, step: int, *, is_labeled: bool) -> Batch:
+        view = self.labeled_view if is_labeled else self.pseudo_view
+        images, targets, codes = read(items) if view is None else self._views(view, stream, items, read, step)
         return Batch(
-            images=unlabeled.images(pseudo.positions[chosen].tolist()),
-            targets=pseudo.label[chosen],
-            confidence=pseudo.confidence[chosen],
-            is_labeled=torch.zeros(len(chosen), dtype=torch.bool),
+            images=images,
+            targets=targets,
+            confidence=decode_confidence(codes),
+            is_labeled=torch.full((len(items),), is_labeled),
         )
 
-    def _positions(self, stream: str, num_items: int, step: int, count: int) -> Tensor:
-        name = f"{self.stage}/order/{stream}"
-        positions = shuffled_positions(self.seed, name, num_items=num_items, start=step * count, count=count)
-        return torch.from_numpy(positions[self.rank :: self.world_size])
+    def _views(
+        self, view: View, stream: str, items: Sequence[int], read: _Read, step: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Views of images that may differ in size; an image's stream hangs on its place in the whole batch."""
+        views = []
+        for number, item in enumerate(items):
+            place = self.rank + number * self.world_size
+            image, label, code = (tensor[0] for tensor in read([item]))
+            views.append(view(image, label, code, generator(self.seed, f"{self.stage}/view/{stream}", step, place)))
+        images, labels, codes = (torch.stack(column) for column in zip(*views, strict=True))
+        return images, labels, codes
 
 
 def load_steps(batches: StepBatches, steps: Iterable[int], *, workers: int) -> Iterator[Batch]:

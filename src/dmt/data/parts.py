@@ -1,11 +1,12 @@
 """What a run may look at: labeled images, unlabeled images without their labels, and images to be scored on."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
 from dmt.data.images import ImageSet
+from dmt.types import LabeledSubset
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,10 @@ class Part:
     def labels(self, positions: Sequence[int]) -> Tensor:
         """`(n, *S)` int64."""
         return self.source.labels([self.indices[position] for position in positions])
+
+    def size(self, position: int) -> tuple[int, int]:
+        """Height and width of an image."""
+        return self.source.size(self.indices[position])
 
     @property
     def keys(self) -> list[str]:
@@ -61,6 +66,10 @@ class UnlabeledPart:
         """`(n, channels, H, W)` uint8."""
         return self._part.images(positions)
 
+    def size(self, position: int) -> tuple[int, int]:
+        """Height and width of an image."""
+        return self._part.size(position)
+
     @property
     def keys(self) -> list[str]:
         """The images' names."""
@@ -69,10 +78,19 @@ class UnlabeledPart:
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """Everything one arm of a run works on. `validation` is None where no labels were set aside for choices."""
+    """Everything one arm of a run works on.
+
+    `validation` is None where no labels were set aside for choices; `subsets` holds the labels that networks start from
+    where they start from different ones.
+    """
 
     num_classes: int
     labeled: Part
+    subsets: Mapping[LabeledSubset, Part] = field(default_factory=dict)
     unlabeled: UnlabeledPart
     validation: Part | None
     test: Part | None
+
+    def labeled_for(self, subset: LabeledSubset) -> Part:
+        """The labels that a stage trains on."""
+        return self.labeled if subset == "all" else self.subsets[subset]

@@ -1,27 +1,29 @@
-"""The store of pseudo labels: what a teacher said of every unlabeled image, kept once, selected from late.
+"""What every store of pseudo labels is: a teacher's answers, kept once, selected from late.
 
-Classification keeps a Parquet table (image, label, confidence, code, in the order of the unlabeled images) that pandas,
-polars and DuckDB read. The manifest is written last: without it there is no store.
+Classification keeps a table (`pseudo_table.py`), segmentation keeps images (`pseudo_masks.py`). A manifest ties a store
+to its teacher and its run; it is written last, and without it there is no store.
 """
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
 from dmt.data.parts import UnlabeledPart
 from dmt.errors import CheckpointError
-from dmt.files import read_json, write_atomic, write_json
-from dmt.selection import decode_confidence, select_top
+from dmt.files import read_json, write_json
+from dmt.selection import MAX_CODE
 from dmt.types import Prediction, PseudoSpec
 
 FORMAT = 1
+MANIFEST = "manifest.json"
+
+Gather = Callable[[Sequence[Any]], list[Any]]
+"""Every process's list, concatenated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,96 +36,140 @@ class Provenance:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PseudoLabels:
-    """The selected pseudo labels of a stage, in the order of `positions` among the unlabeled images."""
+class PseudoSummary:
+    """What a selection keeps, by class.
 
-    positions: Tensor
-    label: Tensor
-    confidence: Tensor
+    Attributes:
+        predicted: sites of each class that the teacher predicts.
+        kept: those of them that are selected.
+        thresholds: the lowest confidence that is kept; None for a class that keeps nothing.
+    """
+
+    predicted: tuple[int, ...]
+    kept: tuple[int, ...]
+    thresholds: tuple[float | None, ...]
+
+
+class PseudoLabels(Protocol):
+    """What a stage trains on: some unlabeled images, with a label and a confidence code for every site."""
+
+    @property
+    def positions(self) -> Tensor:
+        """`(n,)` int64: which of the unlabeled images."""
+
+    @property
+    def summary(self) -> PseudoSummary:
+        """What is kept of each class."""
 
     def __len__(self) -> int:
-        return len(self.positions)
+        """How many images."""
+
+    def read(self, items: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Labels `(n, *S)` int64, ignored where they are not kept, and confidence codes `(n, *S)` int32."""
 
 
-def write_store(folder: Path, keys: Sequence[str], prediction: Prediction, provenance: Provenance) -> None:
-    """Write what a teacher said; `prediction` holds `(n,)` labels and codes in the order of `keys`."""
-    table = pa.table(
-        {
-            "image": pa.array(keys, pa.string()),
-            "label": pa.array(prediction.label.numpy(), pa.int32()),
-            "confidence": pa.array(decode_confidence(prediction.code).numpy(), pa.float64()),
-            "code": pa.array(prediction.code.numpy(), pa.uint16()),
-        }
-    )
-    path = folder / "labels.parquet"
-    write_atomic(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
-    manifest = {"format": FORMAT, "num_images": len(keys), "sha256": _sha256(path), **vars(provenance)}
-    write_json(folder / "manifest.json", manifest)
+class PseudoStore(Protocol):
+    """A teacher's answers on disk."""
+
+    def is_whole(self) -> bool:
+        """Whether all answers are there.
+
+        Raises:
+            CheckpointError: when they are another teacher's or run's, or were changed after they were written.
+        """
+
+    def add(self, positions: Sequence[int], prediction: Prediction) -> None:
+        """Keep the answers for some images, in any order; each process adds its own share."""
+
+    def finish(self, gather: Gather, *, is_main: bool) -> None:
+        """Make the store whole; every process calls it when it has added its share."""
+
+    def select(self, spec: PseudoSpec, *, class_shares: Sequence[float]) -> PseudoLabels:
+        """The most confident part of a whole store.
+
+        Args:
+            spec: how much of it, selected how.
+            class_shares: of each class in the labeled set, for `class_prior`.
+        """
 
 
-def read_store(folder: Path, keys: Sequence[str], provenance: Provenance) -> Prediction | None:
-    """What the teacher said, or None where no whole store is there.
+@dataclass(frozen=True)
+class WithoutLabels:
+    """Every unlabeled image without any label, for methods that make labels while they train."""
+
+    part: UnlabeledPart
+    ignore_label: int
+    dense: bool
+
+    @property
+    def positions(self) -> Tensor:
+        """All of them."""
+        return torch.arange(len(self.part))
+
+    @property
+    def summary(self) -> PseudoSummary:
+        """Nothing is known of the classes."""
+        return PseudoSummary(predicted=(), kept=(), thresholds=())
+
+    def __len__(self) -> int:
+        return len(self.part)
+
+    def read(self, items: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Ignored labels of the images' shapes; codes are above 0, which tells pixels from a view's padding."""
+        shape = (len(items), *(self.part.size(items[0]) if self.dense else ()))
+        return torch.full(shape, self.ignore_label), torch.full(shape, MAX_CODE, dtype=torch.int32)
+
+
+def write_manifest(folder: Path, provenance: Provenance, *, num_images: int, files: Sequence[str]) -> None:
+    """Declare a store whole; `files` are those that tell of all others, and their hashes are kept."""
+    hashes = {name: file_hash(folder / name) for name in files}
+    write_json(folder / MANIFEST, {"format": FORMAT, "num_images": num_images, "sha256": hashes, **asdict(provenance)})
+
+
+def check_manifest(folder: Path, provenance: Provenance) -> bool:
+    """Whether a whole store of this origin is there.
 
     Raises:
-        CheckpointError: when the store is another teacher's or run's, or was changed after it was written.
+        CheckpointError: when it is of another origin or version, or its files are not what the manifest says.
     """
-    manifest_path = folder / "manifest.json"
-    if not manifest_path.is_file():
-        return None
-    _check_manifest(manifest_path, provenance)
-    table = pq.read_table(folder / "labels.parquet")
-    if table["image"].to_pylist() != list(keys):
-        raise CheckpointError(f"The pseudo labels in {folder} are for other images. Delete the folder to label again.")
-    label = torch.tensor(table["label"].to_numpy(), dtype=torch.int64)
-    return Prediction(label=label, code=torch.tensor(table["code"].to_numpy().astype("int32")))
-
-
-def select(prediction: Prediction, spec: PseudoSpec, *, class_shares: Sequence[float]) -> PseudoLabels:
-    """The top fraction of a store: ranked on codes, with exact counts.
-
-    Args:
-        prediction: what the store holds.
-        spec: how much of it, selected how.
-        class_shares: of each class in the labeled set, for `class_prior`.
-    """
-    mask = select_top(
-        prediction.code,
-        prediction.label,
-        spec.top_fraction,
-        per_class=spec.selection != "overall",
-        class_shares=class_shares if spec.selection == "class_prior" else None,
-    )
-    positions = mask.nonzero().squeeze(1)
-    confidence = decode_confidence(prediction.code[positions])
-    return PseudoLabels(positions=positions, label=prediction.label[positions], confidence=confidence)
-
-
-def unlabeled_only(part: UnlabeledPart) -> PseudoLabels:
-    """Every unlabeled image without a label, for methods that make labels while they train."""
-    count = len(part)
-    label = torch.full((count,), -1, dtype=torch.int64)
-    return PseudoLabels(positions=torch.arange(count), label=label, confidence=torch.zeros(count, dtype=torch.float64))
-
-
-def _check_manifest(path: Path, provenance: Provenance) -> None:
+    path = folder / MANIFEST
+    if not path.is_file():
+        return False
     try:
         manifest: dict[str, Any] = dict(read_json(path))
     except (ValueError, TypeError) as error:
-        raise CheckpointError(f"{path} is broken ({error}). Delete the folder {path.parent} to label again.") from error
-    if manifest.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is broken ({error}). Delete the folder {folder} to label again.") from error
+    if manifest.get("format") != FORMAT or not isinstance(manifest.get("sha256"), dict):
         raise CheckpointError(f"{path} has format {manifest.get('format')}; this version of dmt reads format {FORMAT}.")
-    for name, expected in vars(provenance).items():
+    for name, expected in asdict(provenance).items():
         if manifest.get(name) != expected:
             raise CheckpointError(
-                f"The pseudo labels in {path.parent} were made with {name} {manifest.get(name)!r}, this run needs "
+                f"The pseudo labels in {folder} were made with {name} {manifest.get(name)!r}, this run needs "
                 f"{expected!r}. Delete the folder to label again."
             )
-    if manifest.get("sha256") != _sha256(path.parent / "labels.parquet"):
-        raise CheckpointError(f"{path.parent / 'labels.parquet'} is not what its manifest says. Delete the folder.")
+    for name, expected in manifest["sha256"].items():
+        if file_hash(folder / name) != expected:
+            raise CheckpointError(f"{folder / name} is not what its manifest says. Delete the folder to label again.")
+    return True
 
 
-def _sha256(path: Path) -> str:
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file of a store.
+
+    Raises:
+        CheckpointError: when it is missing.
+    """
     if not path.is_file():
         raise CheckpointError(f"{path} is missing although its manifest is there. Delete the folder to label again.")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_images(found: Sequence[str], expected: Sequence[str], folder: Path) -> None:
+    """Refuse labels of other images.
+
+    Raises:
+        CheckpointError: when the names differ.
+    """
+    if list(found) != list(expected):
+        raise CheckpointError(f"The pseudo labels in {folder} are for other images. Delete the folder to label again.")

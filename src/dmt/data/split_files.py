@@ -1,11 +1,14 @@
 """Splits as text files, a key a line: what a run folder keeps, and what a user names labeled images with."""
 
 from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from dmt.config_files import did_you_mean
+from dmt.data.image_files import IMAGE_SUFFIXES
 from dmt.data.images import ImageSet
 from dmt.data.splits import Split
 from dmt.errors import DataError
@@ -15,14 +18,17 @@ from dmt.types import UNLABELED
 _PARTS = ("labeled", "unlabeled", "validation")
 
 
-def write_split(split: Split, folder: Path, *, train: ImageSet, test: ImageSet) -> None:
-    """Write `labeled.txt`, `unlabeled.txt`, `validation.txt` and `test.txt` into `folder`, a key a line."""
+def write_split(split: Split, folder: Path, *, train: ImageSet, test: ImageSet | None) -> None:
+    """Write `labeled.txt`, `unlabeled.txt`, `validation.txt` and `test.txt` into `folder`, a key a line.
+
+    Without a test part `test.txt` is empty.
+    """
     for part in _PARTS:
         _write_keys(folder / f"{part}.txt", [train.key(index) for index in getattr(split, part)])
-    _write_keys(folder / "test.txt", [test.key(index) for index in range(len(test))])
+    _write_keys(folder / "test.txt", _all_keys(test))
 
 
-def read_split(folder: Path, *, train: ImageSet, test: ImageSet) -> Split:
+def read_split(folder: Path, *, train: ImageSet, test: ImageSet | None) -> Split:
     """Read what `write_split` wrote.
 
     Raises:
@@ -33,36 +39,84 @@ def read_split(folder: Path, *, train: ImageSet, test: ImageSet) -> Split:
     if len(set(everything)) < len(everything):
         twice = Counter(everything).most_common(1)[0][0]
         raise DataError(f"{folder}: {train.key(twice)} is in two parts of the split. Each image belongs to one.")
-    if read_keys(folder / "test.txt", test) != tuple(range(len(test))):
-        raise DataError(f"{folder / 'test.txt'} is not the test part of this data set ({len(test)} images).")
+    keys = _all_keys(test)
+    if [line for _, line in read_lines(folder / "test.txt")] != keys:
+        raise DataError(f"{folder / 'test.txt'} is not the test part of this data set ({len(keys)} images).")
     return split
+
+
+def find_list(name: str, *, root: Path | None, key: str) -> Path:
+    """The text file that a config names: relative to the working folder, or else to the data's own.
+
+    Args:
+        name: as in the config.
+        root: the folder of the data, where they have one.
+        key: the config's key, for messages.
+
+    Raises:
+        DataError: it is in neither place.
+    """
+    path = Path(name).expanduser()
+    places = [path] if root is None or path.is_absolute() else [path, root / path]
+    for place in places:
+        if place.is_file():
+            return place
+    raise DataError(f"{key} is {name}, but there is no file {' or '.join(map(str, places))}.")
 
 
 def read_keys(path: Path, images: ImageSet) -> tuple[int, ...]:
     """The indices of the images that a text file names, a key a line; empty lines count nothing.
 
+    A key may end in the suffix of an image file.
+
     Raises:
         DataError: the file cannot be read, or a line names no image of the set or one that an earlier line names.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as a list of image keys: {error}") from error
     index_of = {images.key(index): index for index in range(len(images))}
     first_line: dict[int, int] = {}
-    for number, key in enumerate(lines, start=1):
-        if not key.strip():
-            continue
-        index = index_of.get(key, index_of.get(key.strip()))
+    for number, line in read_lines(path):
+        index = _look_up(line, index_of)
         if index is None:
             raise DataError(
-                f"{path}, line {number}: no training or test image is named {key.strip()!r}; "
-                f"names look like {images.key(0)!r}."
+                f"{path}, line {number}: no image is named {line.strip()!r}; names look like {images.key(0)!r}."
+                f"{did_you_mean(line.strip(), index_of)}"
             )
         if index in first_line:
-            raise DataError(f"{path}, line {number}: {key.strip()!r} stands already in line {first_line[index]}.")
+            raise DataError(f"{path}, line {number}: {line.strip()!r} stands already in line {first_line[index]}.")
         first_line[index] = number
     return tuple(first_line)
+
+
+def read_lines(path: Path) -> list[tuple[int, str]]:
+    """Number and text of every line of a text file that is not empty.
+
+    Raises:
+        DataError: the file cannot be read, or is no UTF-8.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # with or without the mark that Windows' editors put first
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read as a list, one name a line: {error}") from error
+    return [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+
+
+def check_disjoint(parts: Mapping[str, Sequence[int]], images: ImageSet) -> None:
+    """Refuse an image in two lists.
+
+    Args:
+        parts: indices into `images`, by the name of their list.
+        images: what the indices are of.
+
+    Raises:
+        DataError: two lists share an image.
+    """
+    for (one, members), (other, others) in combinations(parts.items(), 2):
+        shared = sorted(set(members) & set(others))
+        if shared:
+            more = f", and {len(shared) - 1} more are" if len(shared) > 1 else ""
+            raise DataError(
+                f"{images.key(shared[0])} is in {one} and in {other}{more}. Each image belongs to one of them."
+            )
 
 
 def read_labeled_keys(path: Path, images: ImageSet, labels: np.ndarray) -> np.ndarray:
@@ -78,6 +132,17 @@ def read_labeled_keys(path: Path, images: ImageSet, labels: np.ndarray) -> np.nd
         if labels[index] == UNLABELED:
             raise DataError(f"{path} names {images.key(index)}, which has no label.")
     return np.array(listed, dtype=np.int64)
+
+
+def _look_up(line: str, index_of: Mapping[str, int]) -> int | None:
+    """The index of a key, written as it is, or with blanks around it, or with the suffix of its file."""
+    path = PurePosixPath(line.strip())
+    keys = [line, line.strip(), str(path.with_suffix("")) if path.suffix.lower() in IMAGE_SUFFIXES else line]
+    return next((index_of[key] for key in keys if key in index_of), None)
+
+
+def _all_keys(images: ImageSet | None) -> list[str]:
+    return [] if images is None else [images.key(index) for index in range(len(images))]
 
 
 def _write_keys(path: Path, keys: Sequence[str]) -> None:

@@ -1,5 +1,6 @@
 """Which training images are labeled, unlabeled or set aside for choices: drawn class-balanced and nested."""
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,9 @@ import numpy as np
 
 from dmt.errors import ConfigError, DataError
 from dmt.types import UNLABELED
+
+_ROUNDING = 1e-9
+"""(1 - 0.7) * 10 is a little above 3 in floating point, and must not count as 4."""
 
 ValidationSource: TypeAlias = Literal["extra", "cut", "cross_validation", "none"]
 
@@ -103,6 +107,33 @@ def split_known(
     return _deal(deck, labeled, num_unlabeled, validation_source, validation_size)
 
 
+def difference_maximized(
+    labeled: Sequence[int], *, share: float, generator: np.random.Generator
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Two samples of a labeled set, which overlap as little as they can (paper, section 4.1.2; spec, section 1.9).
+
+    Each leaves out ceil((1 - share) n) images; so two samples of m images have max(0, 2m - n) in common.
+
+    Args:
+        labeled: n images.
+        share: the size of each sample, as a part of all in (0, 1]; the paper has 0.8.
+        generator: the stream of the samples.
+
+    Raises:
+        ConfigError: the share is out of range, or leaves no image.
+    """
+    if not 0 < share <= 1:
+        raise ConfigError(f"rounds.dms_share is {share}; it must be above 0 and at most 1.")
+    size = len(labeled) - math.ceil((1 - share) * len(labeled) - _ROUNDING)
+    if size < 1:
+        raise ConfigError(
+            f"rounds.dms_share is {share}; of {len(labeled)} labeled images, that leaves none to start from. Raise it, "
+            "or set it to null."
+        )
+    order: list[int] = generator.permutation(np.asarray(labeled, dtype=np.int64)).tolist()
+    return tuple(order[:size]), tuple(order[-size:])
+
+
 def folds(
     labels: np.ndarray, labeled: Sequence[int], *, num_folds: int, generator: np.random.Generator
 ) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
@@ -136,6 +167,31 @@ def folds(
         )
         for fold in range(num_folds)
     ]
+
+
+def take_unlabeled(rest: Sequence[int], num_unlabeled: int | None) -> tuple[int, ...]:
+    """The first `num_unlabeled` of the images that are neither labeled nor set aside, sorted; None = all.
+
+    Raises:
+        ConfigError: there are not so many.
+    """
+    count = len(rest) if num_unlabeled is None else num_unlabeled
+    if not 0 <= count <= len(rest):
+        raise ConfigError(
+            f"data.num_unlabeled is {count}; {len(rest)} training images are neither labeled nor set aside."
+        )
+    return tuple(sorted(rest[:count]))
+
+
+def check_validation_size(size: int) -> int:
+    """The size itself.
+
+    Raises:
+        ConfigError: it is not above 0.
+    """
+    if size < 1:
+        raise ConfigError(f"validation.size is {size}; it must be 1 or more.")
+    return size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,23 +261,18 @@ def _deal(
     elif validation_source == "cut":
         labeled, validation = _cut(deck, labeled, size)
     rest = deck.scattered[~np.isin(deck.scattered, labeled + validation)]
-    count = len(rest) if num_unlabeled is None else num_unlabeled
-    if not 0 <= count <= len(rest):
-        raise ConfigError(
-            f"data.num_unlabeled is {count}; {len(rest)} training images are neither labeled nor set aside."
-        )
-    return Split(labeled=labeled, unlabeled=tuple(sorted(rest[:count].tolist())), validation=validation)
+    return Split(labeled=labeled, unlabeled=take_unlabeled(rest.tolist(), num_unlabeled), validation=validation)
 
 
 def _extra(deck: _Deck, labeled: tuple[int, ...], size: int) -> tuple[int, ...]:
     """Labels from the far end of each class's shuffle, so that the labeled set is the same whatever their number."""
     far_end = [own[~np.isin(own, labeled)][::-1] for own in deck.ranked]
-    _check_shares(deck, far_end, _positive(size), key="validation.size")
+    _check_shares(deck, far_end, check_validation_size(size), key="validation.size")
     return tuple(sorted(_interleave(far_end, deck.order, size)))
 
 
 def _cut(deck: _Deck, labeled: tuple[int, ...], size: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    kept = len(labeled) - _positive(size)
+    kept = len(labeled) - check_validation_size(size)
     num_present = len(np.unique(deck.labels[list(labeled)]))
     if kept < num_present:
         raise ConfigError(
@@ -229,9 +280,3 @@ def _cut(deck: _Deck, labeled: tuple[int, ...], size: int) -> tuple[tuple[int, .
             f"one a class ({num_present}) must stay. Lower it, or set validation.source to cross_validation or none."
         )
     return labeled[:kept], tuple(sorted(labeled[kept:]))
-
-
-def _positive(size: int) -> int:
-    if size < 1:
-        raise ConfigError(f"validation.size is {size}; it must be 1 or more.")
-    return size

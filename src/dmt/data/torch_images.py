@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
+from dmt.data.image_files import pil_array
 from dmt.data.images import resize
 from dmt.errors import DataError
 from dmt.types import UNLABELED
@@ -130,7 +131,7 @@ class TorchImages:
 def _to_uint8(raw: Any, *, where: str) -> Tensor:
     """Any supported image as uint8 `(channels, H, W)`."""
     if isinstance(raw, Image.Image):
-        raw = _pil_array(raw, where=where)
+        raw = pil_array(raw, where=where)
     if isinstance(raw, np.ndarray):
         image = _from_numpy(raw, where=where)
     elif isinstance(raw, Tensor):
@@ -164,15 +165,6 @@ def _from_numpy(array: np.ndarray, *, where: str) -> Tensor:
         raise DataError(f"{where} is a numpy array {array.shape}; (H, W) or (H, W, channels) is needed.")
     image = torch.from_numpy(np.ascontiguousarray(array))
     return image[None] if array.ndim == 2 else image.permute(2, 0, 1).contiguous()
-
-
-def _pil_array(image: Image.Image, *, where: str) -> np.ndarray:
-    """Gray stays gray, everything else becomes RGB; transparent parts show white."""
-    if image.mode in ("I", "F") or image.mode.startswith("I;"):
-        raise DataError(f"{where} is a PIL image of mode {image.mode}; 8-bit modes are allowed. Rescale it to 0..255.")
-    if image.has_transparency_data:
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-    return np.array(image.convert("L" if image.mode in ("1", "L") else "RGB"))
 
 
 def _to_channels(image: Tensor, channels: int, *, where: str) -> Tensor:

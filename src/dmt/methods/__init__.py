@@ -6,6 +6,7 @@ from dmt.config import Config
 from dmt.config_files import did_you_mean
 from dmt.errors import ConfigError
 from dmt.methods.base import Method
+from dmt.methods.cbst import CBST
 from dmt.methods.curriculum_labeling import CurriculumLabeling
 from dmt.methods.dmt import DMT
 from dmt.methods.dmt_flip import DMTFlip
@@ -23,16 +24,21 @@ METHODS: dict[str, type[Method]] = {
     "dmt_naive": DMTNaive,
     "dmt_flip": DMTFlip,
     "self_training": SelfTraining,
+    "cbst": CBST,
     "online_self_training": OnlineSelfTraining,
 }
 
 
 def settings_without_effect(config: Config, keys: Iterable[str]) -> list[str]:
-    """Those of some dotted keys that change nothing under the config's method and scheme."""
+    """Those of some dotted keys that change nothing under the config's task, method and scheme."""
     unused = build_method(config).unused
     if config.scheme == "chain":
         unused = (*unused, "networks.b")
-    return [key for key in keys if any(key == name or key.startswith(f"{name}.") for name in unused)]
+    if config.task == "classification":
+        unused = (*unused, "crop")
+    selects_by_threshold = config.rounds.selection == "threshold" and "rounds" not in unused
+    needed = {"loss.confidence_threshold"} if selects_by_threshold else set()
+    return [key for key in keys if key not in needed and any(f"{key}.".startswith(f"{name}.") for name in unused)]
 
 
 def build_method(config: Config) -> Method:

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from dmt.config import Config
+from dmt.engine import mean_over_processes
 from dmt.losses import dynamic_loss, dynamic_weights, gamma_ramp, mixup
 from dmt.selection import confidence_code, decode_confidence
-from dmt.types import Batch, PseudoSpec, SiteRule, Stage, Start, StepOutput
+from dmt.types import Batch, LabeledSubset, PseudoSpec, SiteRule, Stage, Start, StepOutput
 
 
 class Method:
@@ -70,9 +71,9 @@ class Method:
         return offline_step(network, batch, self.site_rule(progress), config=self.config, generator=generator)
 
 
-def supervised_stage(network: str = "a") -> Stage:
+def supervised_stage(network: str = "a", labeled_subset: LabeledSubset = "all") -> Stage:
     """Round 0: a network trained on the labels alone."""
-    return Stage(round=0, trains=(network,), start="scratch")
+    return Stage(round=0, trains=(network,), start="scratch", labeled_subset=labeled_subset)
 
 
 def chain_plan(config: Config, *, start: Start) -> tuple[Stage, ...]:
@@ -88,8 +89,13 @@ def mutual_plan(config: Config, *, start: Start) -> tuple[Stage, ...]:
     """Two networks; in round i, b of round i-1 labels for a, and a of round i-1 labels for b (paper, Algorithm 2).
 
     The paper's listing has each network label for itself; its text and figures, and the authors' scripts, cross them.
+    With difference-maximized sampling the baseline on all labels is a stage of its own, that no other stands on.
     """
-    stages = [supervised_stage("a"), supervised_stage("b")]
+    stages = [supervised_stage("a")]
+    if config.rounds.dms_share is None:
+        stages.append(supervised_stage("b"))
+    else:
+        stages += [supervised_stage("a", "dms_a"), supervised_stage("b", "dms_b")]
     for i, alpha in enumerate(config.rounds.top_fractions, start=1):
         for student, teacher in (("a", "b"), ("b", "a")):
             stages.append(_pseudo_stage(config, i, alpha, student=student, teacher=teacher, start=start))
@@ -103,7 +109,11 @@ def plan_of_scheme(config: Config) -> tuple[Stage, ...]:
 
 def _pseudo_stage(config: Config, number: int, alpha: float, *, student: str, teacher: str, start: Start) -> Stage:
     pseudo = PseudoSpec(
-        teacher=teacher, teacher_round=number - 1, top_fraction=alpha, selection=config.rounds.selection
+        teacher=teacher,
+        teacher_round=number - 1,
+        top_fraction=alpha,
+        selection=config.rounds.selection,
+        threshold=config.loss.confidence_threshold if config.rounds.selection == "threshold" else None,
     )
     return Stage(round=number, trains=(student,), start=start, pseudo=pseudo)
 
@@ -119,12 +129,12 @@ def offline_step(
     if config.mixup.alpha is None:
         logits = network(batch.images)
         targets, weights = _apply_rule(rule, logits.detach(), batch)
-        loss = dynamic_loss(logits, targets, weights, ignore_index=config.data.ignore_index)
+        loss = batch_loss(logits, targets, weights, ignore_index=config.ignore_label)
     else:
         clean = None if rule is None else _clean_logits(network, batch.images, config.loss.weight_batchnorm)
         targets, weights = _apply_rule(rule, clean, batch)
         loss = weighted_loss(network, batch.images, targets, weights, config, generator, config.mixup.keep_max)
-    return StepOutput(loss=loss, logs=_weight_logs(weights, batch))
+    return StepOutput(loss=loss, logs=_weight_logs(weights, batch, ignore_index=config.ignore_label))
 
 
 def weighted_loss(
@@ -137,15 +147,24 @@ def weighted_loss(
     keep_max: bool,
 ) -> Tensor:
     """The loss of images whose weights are known, mixed up where the config says so."""
-    ignore_index = config.data.ignore_index
+    ignore_index = config.ignore_label
     if config.mixup.alpha is None:
-        return dynamic_loss(network(images), targets, weights, ignore_index=ignore_index)
+        return batch_loss(network(images), targets, weights, ignore_index=ignore_index)
     images, weights, targets, partners, lam = mixup(
         images, weights, targets, alpha=config.mixup.alpha, generator=generator, keep_max=keep_max
     )
     logits = network(images)
-    own, other = (dynamic_loss(logits, target, weights, ignore_index=ignore_index) for target in (targets, partners))
+    own, other = (batch_loss(logits, target, weights, ignore_index=ignore_index) for target in (targets, partners))
     return lam * own + (1.0 - lam) * other
+
+
+def batch_loss(logits: Tensor, targets: Tensor, weights: Tensor, *, ignore_index: int) -> Tensor:
+    """`dynamic_loss` of this process's share of the batch, over the number of valid sites in the whole of it.
+
+    Processes average their gradients, so each divides by the mean number: together that is the sum over the total.
+    """
+    normalizer = mean_over_processes((targets != ignore_index).sum())
+    return dynamic_loss(logits, targets, weights, ignore_index=ignore_index, normalizer=normalizer)
 
 
 def dynamic_rule(config: Config, progress: float) -> SiteRule:
@@ -161,7 +180,7 @@ def dynamic_rule(config: Config, progress: float) -> SiteRule:
             confidence,
             gamma_agree=agree,
             gamma_disagree=disagree,
-            ignore_index=config.data.ignore_index,
+            ignore_index=config.ignore_label,
             student_confidence=coded_confidence(logits),
         )
         return label, weights
@@ -210,10 +229,8 @@ def _kept_statistics(network: nn.Module) -> Iterator[None]:
             layer.track_running_stats = tracked
 
 
-def _weight_logs(weights: Tensor, batch: Batch) -> dict[str, Tensor]:
-    """Mean weight of the pseudo-labeled sites, and the share of them that count nothing."""
-    pseudo = ~batch.is_labeled
-    count = (pseudo.sum() * weights[0].numel()).clamp(min=1)
-    masked = weights * pseudo.reshape(-1, *[1] * (weights.dim() - 1))
-    vetoed = (weights == 0) * pseudo.reshape(-1, *[1] * (weights.dim() - 1))
-    return {"mean_weight": masked.sum() / count, "share_vetoed": vetoed.sum() / count}
+def _weight_logs(weights: Tensor, batch: Batch, *, ignore_index: int) -> dict[str, Tensor]:
+    """Mean weight of the pseudo-labeled sites, and the share of them that count nothing; ignored ones are left out."""
+    pseudo = ~batch.is_labeled.reshape(-1, *[1] * (weights.dim() - 1)) & (batch.targets != ignore_index)
+    count = pseudo.sum().clamp(min=1)
+    return {"mean_weight": (weights * pseudo).sum() / count, "share_vetoed": ((weights == 0) & pseudo).sum() / count}

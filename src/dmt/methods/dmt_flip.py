@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from dmt.methods.base import Method, coded_confidence, dynamic_rule, plan_of_scheme
+from dmt.selection import top_class
 from dmt.types import SiteRule, Stage
 
 
@@ -24,11 +25,11 @@ class DMTFlip(Method):
     def site_rule(self, progress: float) -> SiteRule:
         """Eq. 3 with its third case replaced."""
         dynamic = dynamic_rule(self.config, progress)
-        ignore_index, exponent = self.config.data.ignore_index, self.config.loss.flip_exponent
+        ignore_index, exponent = self.config.ignore_label, self.config.loss.flip_exponent
 
         def rule(logits: Tensor, label: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor]:
             target, weight = dynamic(logits, label, confidence)
-            own = logits.argmax(dim=1)
+            own = top_class(logits)
             surer = (own != label) & (coded_confidence(logits) > confidence) & (label != ignore_index)
             flipped = ((1.0 - confidence) ** exponent).float()
             return torch.where(surer, own, target), torch.where(surer, flipped, weight)

@@ -27,7 +27,7 @@ class DMTNaive(Method):
 
     def site_rule(self, progress: float) -> SiteRule:
         """The exponent is constant, as in the authors' code."""
-        ignore_index, exponent = self.config.data.ignore_index, self.config.loss.naive_exponent
+        ignore_index, exponent = self.config.ignore_label, self.config.loss.naive_exponent
 
         def rule(logits: Tensor, label: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor]:
             log_p = -F.cross_entropy(logits.float(), label, ignore_index=ignore_index, reduction="none")

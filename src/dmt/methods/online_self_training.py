@@ -6,8 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from dmt.losses import dynamic_loss
-from dmt.methods.base import Method, supervised_stage
+from dmt.methods.base import Method, batch_loss, supervised_stage
 from dmt.types import Batch, Stage, StepOutput
 
 
@@ -41,13 +40,14 @@ class OnlineSelfTraining(Method):
     ) -> StepOutput:
         """Mean cross-entropy over labels and confident predictions; the ignored ones do not count in the mean."""
         (network,) = networks.values()
-        ignore_index = self.config.data.ignore_index
+        ignore_index = self.config.ignore_label
         logits = network(batch.images)
         confidence, own = logits.detach().float().softmax(dim=1).max(dim=1)
-        confident = confidence > self.config.loss.confidence_threshold
+        # The padding of a view is the one place of confidence 0 (see WithoutLabels).
+        confident = (confidence > self.config.loss.confidence_threshold) & (batch.confidence > 0)
         labeled = batch.is_labeled.reshape(-1, *[1] * (batch.targets.dim() - 1))
         target = torch.where(labeled, batch.targets, torch.where(confident, own, ignore_index))
-        loss = dynamic_loss(logits, target, torch.ones_like(confidence), ignore_index=ignore_index)
-        return StepOutput(
-            loss=loss, logs={"share_confident": (confident & ~labeled).sum() / (~labeled).sum().clamp(min=1)}
-        )
+        loss = batch_loss(logits, target, torch.ones_like(confidence), ignore_index=ignore_index)
+        unlabeled = (~labeled).expand_as(confident)
+        share = (confident & unlabeled).sum() / unlabeled.sum().clamp(min=1)
+        return StepOutput(loss=loss, logs={"share_confident": share})

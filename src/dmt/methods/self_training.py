@@ -13,7 +13,15 @@ class SelfTraining(Method):
 
     summary = "DST: the dynamic loss with the network's own earlier self as the teacher"
     source = "paper, section 5.4 and Table 9 (DST)"
-    unused = ("scheme", "start", "networks.b", "loss.naive_exponent", "loss.flip_exponent", "loss.confidence_threshold")
+    unused = (
+        "scheme",
+        "start",
+        "networks.b",
+        "rounds.dms_share",
+        "loss.naive_exponent",
+        "loss.flip_exponent",
+        "loss.confidence_threshold",
+    )
 
     def plan(self) -> tuple[Stage, ...]:
         """The chain, fine-tuned."""

@@ -2,7 +2,7 @@
 
 from dmt.models.ema import Ema
 from dmt.models.network import Network, Preprocessing, check_output
-from dmt.models.registry import MODELS, build_network
+from dmt.models.registry import MODELS, build_network, family_of
 from dmt.models.weights import LoadReport, load_weights, read_metadata, save_weights
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Preprocessing",
     "build_network",
     "check_output",
+    "family_of",
     "load_weights",
     "read_metadata",
     "save_weights",

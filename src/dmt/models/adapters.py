@@ -1,26 +1,19 @@
-"""Backbones from timm and torchvision, with the normalization that each library's own configuration names."""
+"""Classifiers from timm and torchvision, with the normalization that each library's own configuration names."""
 
 import re
-from collections.abc import Callable, Collection, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from torch import Tensor, nn
 
-from dmt.config import Scalar
-from dmt.config_files import did_you_mean
-from dmt.errors import CheckpointError, ConfigError
-from dmt.models.network import Network, Preprocessing, first_line
+from dmt.models.network import Network, Preprocessing
+from dmt.models.request import NetworkRequest, construct, fetch, require_name
 from dmt.models.weights import set_state
 
-T = TypeVar("T")
+CHANNELS = 3
+"""What every network of the libraries takes here."""
 
-_IMAGENET = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
-_CHANNELS = 3
-# Set elsewhere in the config, or able to fetch or open other files behind the user's back.
-_RESERVED = frozenset(
-    {"num_classes", "in_chans", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path"}
-    | {"cache_dir", "features_only", "weights", "weights_backbone", "progress"}
-)
+IMAGENET = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+
 _OLD_DENSENET_KEY = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
 
 
@@ -38,39 +31,19 @@ def torchvision_names() -> list[str]:
     return list(models.list_models(module=models))
 
 
-def build_timm(name: str, *, num_classes: int, options: Mapping[str, Scalar], pretrained: bool, key: str) -> Network:
+def build_timm(request: NetworkRequest) -> Network:
     """A timm model, by its name there with or without a `.tag`.
 
     Raises:
         ConfigError: unknown name or option.
         CheckpointError: the pretrained weights cannot be had.
     """
-    import timm
-    from timm.data.config import resolve_model_data_config
-
-    architecture, _, tag = name.partition(".")
-    require_name(architecture, timm_names(), what="timm model", key=f"{key}.name")
-    if tag:
-        require_name(name, timm.list_pretrained(architecture), what="pretrained timm model", key=f"{key}.name")
-
-    arguments: dict[str, Any] = {"num_classes": num_classes, "in_chans": _CHANNELS, **options}
-
-    def create(*, pretrained: bool) -> nn.Module:
-        model: nn.Module = timm.create_model(name, pretrained=pretrained, **arguments)
-        return model
-
-    # Random weights first: a wrong option then shows before any download, as what it is.
-    backbone = _construct(lambda: create(pretrained=False), f"timm:{name}", options, key)
-    if pretrained:
-        backbone = _fetch(lambda: create(pretrained=True), f"timm:{name}", key)
-    data = resolve_model_data_config(backbone)  # type: ignore[no-untyped-call]
-    preprocessing = Preprocessing(mean=data["mean"], std=data["std"])
-    return Network(backbone, preprocessing, num_classes=num_classes, name=f"timm:{name}")
+    require_timm_name(request)
+    backbone = create_timm(request, {"num_classes": request.num_classes, **request.options})
+    return Network(backbone, timm_preprocessing(backbone), num_classes=request.num_classes, name=request.name)
 
 
-def build_torchvision(
-    name: str, *, num_classes: int, options: Mapping[str, Scalar], pretrained: bool, key: str
-) -> Network:
+def build_torchvision(request: NetworkRequest) -> Network:
     """A torchvision classification model, by its name there; pretrained means its library's default weights.
 
     Raises:
@@ -79,90 +52,114 @@ def build_torchvision(
     """
     from torchvision import models
 
-    require_name(name, torchvision_names(), what="torchvision model", key=f"{key}.name")
-    published = getattr(models.get_model_weights(name), "DEFAULT", None)
+    require_torchvision_name(request)
 
     def create() -> nn.Module:
-        model: nn.Module = models.get_model(name, weights=None, num_classes=num_classes, **options)
+        model: nn.Module = models.get_model(
+            request.bare_name, weights=None, num_classes=request.num_classes, **request.options
+        )
         if isinstance(model, models.SqueezeNet):
             # Its ReLU on the logits leaves a fresh classifier dead after a few steps, at the loss of a uniform guess.
             model.classifier[2] = nn.Identity()
         return model
 
-    backbone = _construct(create, f"torchvision:{name}", options, key)
-    _drop_auxiliary_heads(backbone)
-    preprocessing = _torchvision_preprocessing(published)
-    network = Network(backbone, preprocessing, num_classes=num_classes, name=f"torchvision:{name}")
-    if pretrained:
-        # Not through the constructor: that would open the download with the full unpickler.
-        state = _fetch(lambda: _torchvision_state(published), network.name, key)
-        set_state(network, state, origin=f"The published file of {network.name}", allow_missing=True, key=key)
+    backbone = construct(create, request)
+    drop_auxiliary_heads(backbone)
+    published = torchvision_weights(request.bare_name)
+    preprocessing = torchvision_preprocessing(published)
+    network = Network(backbone, preprocessing, num_classes=request.num_classes, name=request.name)
+    if request.pretrained:
+        fill_from_torchvision(network, published, request)
     return network
 
 
-def require_name(name: str, known: Collection[str], *, what: str, key: str) -> None:
-    """Refuse a name that is not in `known`, and say which one is near.
+def require_timm_name(request: NetworkRequest) -> None:
+    """Refuse what timm does not have.
 
     Raises:
-        ConfigError: the name is unknown.
+        ConfigError: unknown architecture or tag.
     """
-    if name not in known:
-        raise ConfigError(f"{key}: there is no {what} {name!r}.{did_you_mean(name, known)}")
+    import timm
+
+    architecture, _, tag = request.bare_name.partition(".")
+    key = f"{request.key}.name"
+    require_name(architecture, timm_names(), what="timm model", key=key)
+    if tag:
+        require_name(request.bare_name, timm.list_pretrained(architecture), what="pretrained timm model", key=key)
 
 
-def check_options(options: Mapping[str, Any], *, key: str) -> None:
-    """Accept plain scalars under names that nothing else sets.
+def create_timm(request: NetworkRequest, arguments: dict[str, Any]) -> nn.Module:
+    """`timm.create_model` with these arguments, pretrained where the request says so.
 
     Raises:
-        ConfigError: another kind of value, or a reserved name.
+        ConfigError: timm refuses the arguments.
+        CheckpointError: the pretrained weights cannot be had.
     """
-    for name, value in options.items():
-        if name in _RESERVED:
-            raise ConfigError(f"{key}.options.{name} cannot be set here; use the other keys of {key}.")
-        if not isinstance(value, Scalar):
-            raise ConfigError(
-                f"{key}.options.{name} is a {type(value).__name__}; allowed are text, numbers, true and false."
-            )
+    import timm
+
+    def create(*, pretrained: bool) -> nn.Module:
+        model: nn.Module = timm.create_model(request.bare_name, pretrained=pretrained, in_chans=CHANNELS, **arguments)
+        return model
+
+    # Random weights first: a wrong option then shows before any download, as what it is.
+    model = construct(lambda: create(pretrained=False), request)
+    return fetch(lambda: create(pretrained=True), request) if request.pretrained else model
 
 
-def _construct(create: Callable[[], nn.Module], name: str, options: Mapping[str, Scalar], key: str) -> nn.Module:
-    try:
-        return create()
-    except (TypeError, ValueError, KeyError, AssertionError, RuntimeError) as error:
-        given = ", ".join(f"{option}={value}" for option, value in options.items()) or "none"
-        raise ConfigError(
-            f"{key}: {name} cannot be built ({first_line(error)}); {key}.options given: {given}."
-        ) from error
+def timm_preprocessing(model: nn.Module) -> Preprocessing:
+    """What a timm model's own configuration names."""
+    from timm.data.config import resolve_model_data_config
+
+    data = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
+    return Preprocessing(mean=data["mean"], std=data["std"])
 
 
-def _fetch(get: Callable[[], T], name: str, key: str) -> T:
-    try:
-        return get()
-    except (OSError, RuntimeError) as error:  # both libraries' errors for: no network, no such file, wrong hash
-        raise CheckpointError(
-            f"{key}.weights: the pretrained weights of {name} could not be fetched ({first_line(error)}). This machine "
-            f"may be offline: give a .safetensors file as {key}.weights, or null for random weights."
-        ) from error
+def require_torchvision_name(request: NetworkRequest) -> None:
+    """Refuse what torchvision does not have.
+
+    Raises:
+        ConfigError: unknown architecture.
+    """
+    require_name(request.bare_name, torchvision_names(), what="torchvision model", key=f"{request.key}.name")
 
 
-def _torchvision_preprocessing(published: Any) -> Preprocessing:
+def torchvision_weights(name: str) -> Any:
+    """The entry of torchvision's default published weights; None where it publishes none."""
+    from torchvision import models
+
+    return getattr(models.get_model_weights(name), "DEFAULT", None)
+
+
+def torchvision_preprocessing(published: Any) -> Preprocessing:
+    """What published weights were trained with; ImageNet's usual values where nothing is published."""
     transforms = None if published is None else published.transforms()
     if transforms is None or not hasattr(transforms, "mean"):
-        return _IMAGENET
+        return IMAGENET
     return Preprocessing(mean=transforms.mean, std=transforms.std)
 
 
-def _torchvision_state(published: Any) -> dict[str, Tensor]:
-    if published is None:
-        raise FileNotFoundError("torchvision publishes none")
-    state = published.get_state_dict(progress=False, check_hash=True, weights_only=True)
-    # DenseNet's published files still use the key names of an older version.
-    return {_OLD_DENSENET_KEY.sub(r"\1\2.", name): tensor for name, tensor in state.items()}
+def fill_from_torchvision(network: Network, published: Any, request: NetworkRequest) -> None:
+    """Load published weights into all of a network that they fit; a head for other classes stays as it is.
+
+    Raises:
+        CheckpointError: they cannot be had.
+    """
+    # Not through the model's constructor: that would open the download with the full unpickler.
+    state = fetch(lambda: _published_state(published), request)
+    set_state(network, state, origin=f"The published file of {network.name}", allow_missing=True, key=request.key)
 
 
-def _drop_auxiliary_heads(backbone: nn.Module) -> None:
+def drop_auxiliary_heads(backbone: nn.Module) -> None:
     """Let GoogLeNet and Inception return plain logits in training as well."""
     if getattr(backbone, "aux_logits", False):
         backbone.aux_logits = False  # type: ignore[assignment]
         for head in {"aux1", "aux2", "AuxLogits"} & set(dict(backbone.named_children())):
             setattr(backbone, head, None)
+
+
+def _published_state(published: Any) -> dict[str, Tensor]:
+    if published is None:
+        raise FileNotFoundError("torchvision publishes none")
+    state = published.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    # DenseNet's published files still use the key names of an older version.
+    return {_OLD_DENSENET_KEY.sub(r"\1\2.", name): tensor for name, tensor in state.items()}

@@ -5,6 +5,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from dmt.errors import ConfigError
 
@@ -53,9 +54,10 @@ class Preprocessing:
 
 
 class Network(nn.Module):
-    """A backbone that takes plain images: `(N, channels, H, W)`, float in [0, 1] -> logits `(N, C)`.
+    """A backbone that takes plain images: `(N, channels, H, W)`, float in [0, 1] -> logits `(N, C, *S)`.
 
-    One gray channel is repeated where the backbone takes three.
+    One gray channel is repeated where the backbone takes three. A backbone that gives a map `(N, C, h, w)` of any size
+    makes this a network for masks: `*S` is then `(H, W)`, else nothing.
     """
 
     mean: Tensor
@@ -72,13 +74,13 @@ class Network(nn.Module):
         self.register_buffer("std", _per_channel(preprocessing.std), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits `(N, C)` of images in [0, 1].
+        """Logits `(N, C, *S)` of images in [0, 1].
 
         Raises:
             ConfigError: the images have a number of channels that the backbone cannot take.
         """
         logits: Tensor = self.backbone(self.preprocess(images))
-        return logits
+        return _at_size_of(images, logits)
 
     def preprocess(self, images: Tensor) -> Tensor:
         """What the backbone sees of images in [0, 1], both `(N, channels, H, W)`.
@@ -105,19 +107,50 @@ class Network(nn.Module):
         )
 
 
-def check_output(network: Network, images: Tensor) -> None:
+def check_output(network: Network, images: Tensor, *, dense: bool = False) -> None:
     """Try a tiny batch `(N, channels, H, W)` before any training, and leave the network as it was.
 
+    Args:
+        network: any.
+        images: of the size that it is going to see.
+        dense: whether a class of every pixel is wanted, `(N, C, H, W)`, or of every image, `(N, C)`.
+
     Raises:
-        ConfigError: the network cannot take such images, or its output is not `(N, C)`.
+        ConfigError: the network cannot take such images, or its output has another shape.
     """
     found = _output_shape(network, images)
-    expected = (len(images), network.num_classes)
+    expected = (len(images), network.num_classes, *(images.shape[2:] if dense else ()))
     if found != expected:
+        what = "images x classes x height x width" if dense else "images x classes"
         raise ConfigError(
             f"Network {network.name!r} gives an output of shape {found} for images of shape {tuple(images.shape)}; "
-            f"expected {expected}: images x classes."
+            f"expected {expected}: {what}. {_advice(found, network.num_classes, dense=dense)}"
         )
+
+
+def _advice(found: tuple[int, ...] | str, num_classes: int, *, dense: bool) -> str:
+    if isinstance(found, str):
+        return "Let it return one tensor of logits."
+    if dense and len(found) == 2:
+        return (
+            "It predicts one class an image: choose a network for masks, such as deeplab:timm:mobilenetv1_100, or "
+            "task=classification."
+        )
+    if not dense and len(found) == 4:
+        return "It predicts maps: end it with pooling and flattening, or choose task=segmentation."
+    return f"Give it {num_classes} outputs, one a class."
+
+
+def _at_size_of(images: Tensor, logits: Tensor) -> Tensor:
+    """Maps upsampled to the images' size as in the paper (spec, section 1.2), in fp32; anything else as it is."""
+    if not isinstance(logits, Tensor) or logits.dim() != 4:
+        return logits
+    logits = logits.float()
+    if logits.shape[2:] == images.shape[2:]:
+        return logits
+    # A plane for each class: what follows reduces over classes, which is several times as fast in this order.
+    planes = logits.contiguous(memory_format=torch.contiguous_format)
+    return F.interpolate(planes, size=images.shape[2:], mode="bilinear", align_corners=True)
 
 
 @torch.no_grad()

@@ -16,6 +16,8 @@ from dmt.models.network import Network, first_line
 
 SUFFIX = ".safetensors"
 _KEYS_SHOWN = 3
+# Not in files of old, such as the paper's COCO weights; no network here uses it (PyTorch does without it, too).
+_STEP_COUNT = "num_batches_tracked"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +36,16 @@ class LoadReport:
 
 
 def state_of(network: Network) -> dict[str, Tensor]:
-    """The weights and buffers of a network under the backbone library's own names (no copy)."""
-    return dict(network.backbone.state_dict())
+    """The weights and buffers of a network under the backbone library's own names (no copy).
+
+    A backbone that holds a library's model inside says in `library_prefix` what comes before that model's names; it is
+    left out here, for every way in and out, so that the library's files fit by name, and ours fit the library.
+    """
+    prefix = getattr(network.backbone, "library_prefix", "")
+    inner = network.backbone.state_dict()
+    state = {name.removeprefix(prefix): tensor for name, tensor in inner.items()}
+    assert len(state) == len(inner), "two tensors of one name"
+    return state
 
 
 def load_weights(
@@ -75,7 +85,7 @@ def set_state(
     fits = [name for name, tensor in own.items() if name in state and state[name].shape == tensor.shape]
     misfits = [name for name in own if name in state and name not in fits]
     other_classes = [n for n in misfits if _differs_in_classes_only(state[n], own[n], network.num_classes)]
-    absent = [name for name in own if name not in state]
+    absent = [name for name in own if name not in state and not name.endswith(_STEP_COUNT)]
     surplus = [name for name in state if name not in own]
     problems = _shape_problems([n for n in misfits if n not in other_classes], state, own)
     if not allow_missing:

@@ -8,7 +8,7 @@ MAX_POINTS = 160
 """A curve of more points than pixels only makes the page heavy."""
 
 MIN_SPAN = 5.0
-"""Points of accuracy that a chart spans at least, so that a difference of tenths does not look like a cliff."""
+"""Points that a chart of rounds spans at least, so that a difference of tenths does not look like a cliff."""
 
 INSET = 0.05
 """Room beside the first and the last round, as a share of the rounds, for the figures above their points."""
@@ -69,21 +69,21 @@ class Chart:
     reference: Mark | None = None
 
 
-ACCURACY_FRAME = Frame(width=720, height=300, left=46, right=20, top=22, bottom=40)
+ROUND_FRAME = Frame(width=720, height=300, left=46, right=20, top=22, bottom=40)
 CURVE_FRAME = Frame(width=240, height=104, left=36, right=6, top=8, bottom=18)
 
 
-def accuracy_chart(series: Sequence[Series], *, title: str, reference: tuple[str, float] | None) -> Chart:
+def round_chart(series: Sequence[Series], *, title: str, reference: tuple[str, float] | None) -> Chart:
     """Percent by round; `reference` names the dashed line and says where it lies."""
     values = [y for one in series for _, y in one.points] + ([reference[1]] if reference else [])
     spare = max(0.0, MIN_SPAN - (max(values) - min(values))) / 2
     y_ticks = nice_ticks(max(0.0, min(values) - spare), min(100.0, max(values) + spare))
     rounds = sorted({x for one in series for x, _ in one.points})
     inset = INSET * (rounds[-1] - rounds[0])
-    place = _Place(ACCURACY_FRAME, (rounds[0] - inset, rounds[-1] + inset), (y_ticks[0], y_ticks[-1]))
+    place = _Place(ROUND_FRAME, (rounds[0] - inset, rounds[-1] + inset), (y_ticks[0], y_ticks[-1]))
     return Chart(
         title=title,
-        frame=ACCURACY_FRAME,
+        frame=ROUND_FRAME,
         x_ticks=[place.mark(x, y_ticks[0], f"{x:g}") for x in rounds],
         y_ticks=[place.mark(rounds[0], y, f"{y:g}") for y in y_ticks],
         lines=[place.line(one, "{:.1f}") for one in series],

@@ -7,16 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-import torch
 import yaml
 from safetensors import SafetensorError
-from torch import Tensor
 
 from dmt.errors import RunFolderError
-from dmt.evaluate import Scores, load_scores
 from dmt.files import read_json
+from dmt.report.terms import TERMS, Terms
+from dmt.scores import Scores, load_scores
 
 _SPLITS = ("labeled", "validation", "unlabeled", "test")
 
@@ -28,22 +25,18 @@ class StageFiles:
     Attributes:
         row: its line of `rounds` in result.json.
         folder: relative to the run folder.
-        plan: its entry of plan.json; empty where there is none.
         scores: by part (`test`, `validation`).
-        pseudo: every unlabeled image's predicted class and confidence code, both `(n,)`; None where none were stored.
         curves: by name, the logged values as (step, value).
     """
 
     row: dict[str, Any]
     folder: str
-    plan: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Scores] = field(default_factory=dict)
-    pseudo: tuple[Tensor, Tensor] | None = None
     curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
 
     @property
     def is_supervised(self) -> bool:
-        """Whether it is the baseline on labels alone."""
+        """Whether it is the baseline on all labels alone."""
         return self.folder == "supervised"
 
     @property
@@ -76,6 +69,27 @@ class RunFiles:
     splits: dict[str, list[str]]
     stages: tuple[StageFiles, ...]
 
+    @property
+    def terms(self) -> Terms:
+        """The words and figures of its task."""
+        return TERMS[self.result["task"]]
+
+    @property
+    def networks(self) -> list[str]:
+        """The labels of all networks."""
+        return sorted({stage.row["network"] for stage in self.stages})
+
+    @property
+    def starts_from_samples(self) -> bool:
+        """Whether its networks start from samples of the labels, so that the baseline is a stage of its own."""
+        return any(stage.row["round"] == 0 and stage.row["network"] == "a" for stage in self.stages[1:])
+
+    def figure(self, stage: StageFiles, part: str) -> float | None:
+        """The figure that a stage is judged by, on `test` or `validation`, percent."""
+        figures = stage.row if part == "test" else stage.row.get("validation", {})
+        value: float | None = figures.get(self.terms.headline)
+        return value
+
 
 def read_run(folder: Path) -> RunFiles:
     """Read what a finished run left.
@@ -85,7 +99,6 @@ def read_run(folder: Path) -> RunFiles:
     """
     result = _result(folder / "result.json")
     config_text = _text(folder / "config.yaml")
-    plan = {entry["folder"]: entry for entry in _json(folder / "plan.json") or []}
     curves = _curves(folder / "metrics.jsonl")
     return RunFiles(
         folder=str(folder),
@@ -95,7 +108,7 @@ def read_run(folder: Path) -> RunFiles:
         config=_yaml(config_text),
         environment=_json(folder / "environment.json") or {},
         splits={part: _text(folder / "splits" / f"{part}.txt").splitlines() for part in _SPLITS},
-        stages=tuple(_stage(folder, row, plan, curves) for row in result["rounds"]),
+        stages=tuple(_stage(folder, row, curves) for row in result["rounds"]),
     )
 
 
@@ -106,25 +119,15 @@ def _result(path: Path) -> dict[str, Any]:
         result: dict[str, Any] = read_json(path)
     except ValueError as error:
         raise RunFolderError(f"{path} is not valid JSON ({error}). Delete it and start the same run again.") from error
+    if result.get("task") not in TERMS:
+        raise RunFolderError(f"{path} has the task {result.get('task')!r}; this version knows {', '.join(TERMS)}.")
     return result
 
 
-def _stage(
-    folder: Path,
-    row: dict[str, Any],
-    plan: dict[str, dict[str, Any]],
-    curves: dict[str, dict[str, list[tuple[int, float]]]],
-) -> StageFiles:
-    is_supervised = row["round"] == 0 and row["network"] == "a"
-    name = "supervised" if is_supervised else f"rounds/{row['round']}/{row['network']}"
-    return StageFiles(
-        row=row,
-        folder=name,
-        plan=plan.get(name, {}),
-        scores=_scores(folder / name / "scores.safetensors"),
-        pseudo=_pseudo(folder / name / "pseudo_labels" / "labels.parquet"),
-        curves=curves.get(name, {}),
-    )
+def _stage(folder: Path, row: dict[str, Any], curves: dict[str, dict[str, list[tuple[int, float]]]]) -> StageFiles:
+    name = row["folder"]
+    scores = _scores(folder / name / "scores.safetensors")
+    return StageFiles(row=row, folder=name, scores=scores, curves=curves.get(name, {}))
 
 
 def _scores(path: Path) -> dict[str, Scores]:
@@ -132,15 +135,6 @@ def _scores(path: Path) -> dict[str, Scores]:
         return load_scores(path)
     except (OSError, SafetensorError):
         return {}
-
-
-def _pseudo(path: Path) -> tuple[Tensor, Tensor] | None:
-    try:
-        table = pq.read_table(path, columns=["label", "code"])
-    except (OSError, pa.ArrowException):
-        return None
-    label, code = (torch.from_numpy(table[name].to_numpy().astype("int64")) for name in ("label", "code"))
-    return label, code
 
 
 def _curves(path: Path) -> dict[str, dict[str, list[tuple[int, float]]]]:

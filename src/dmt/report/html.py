@@ -1,17 +1,19 @@
 """RUN/report.html: one page without scripts, fonts or images from anywhere else."""
 
+import base64
 import math
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
+from dmt.errors import DMTError
 from dmt.files import write_text
-from dmt.report import story, tables
-from dmt.report.charts import Chart, Series, accuracy_chart, curve_chart
+from dmt.report import numbers, story, tables
+from dmt.report.charts import Chart, Series, curve_chart, round_chart
 from dmt.report.files import RunFiles, read_run
+from dmt.report.pictures import read_overview, write_pictures
 
 MAX_LISTED_LABELS = 500
 """Longer lists of images are left to splits/."""
@@ -24,27 +26,42 @@ _CURVES = {
 
 
 def write_report(run_folder: Path) -> Path:
-    """Write report.html into a finished run's folder and return its path.
+    """Write report.html into a finished run's folder and return its path; pictures first, in segmentation.
 
-    The page is a function of the folder's files: writing it again gives the same bytes.
+    The page is a function of the folder's files: writing it again gives the same bytes. Pictures also need the data
+    set; where it cannot be read, those of an earlier report are shown, or a sentence says that they are left out.
 
     Raises:
         RunFolderError: the folder holds no readable result.json.
     """
+    run = read_run(run_folder)
+    why_none = ""
+    if run.terms.task.is_dense:
+        try:
+            write_pictures(run_folder)
+        except DMTError as error:
+            why_none = str(error)
     path = run_folder / "report.html"
-    write_text(path, render(read_run(run_folder)))
+    write_text(path, render(run, read_overview(run_folder), why_no_pictures=why_none))
     return path
 
 
 def summary(run_folder: Path) -> str:
     """The report's headline: whether unlabeled images helped, in a sentence."""
     run = read_run(run_folder)
-    return story.headline(run, story.compare(run)).replace(story.NO_BREAK, " ")
+    return story.headline(run, story.compare(run)).replace(numbers.NO_BREAK, " ")
 
 
-def render(run: RunFiles) -> str:
-    """The page as text."""
-    return _template().render(page=_page(run), percent=story.percent, change=tables.change)
+def render(run: RunFiles, overview: tuple[bytes, str] | None = None, *, why_no_pictures: str = "") -> str:
+    """The page as text.
+
+    Args:
+        run: the run.
+        overview: a PNG of pictures and what it shows, in words.
+        why_no_pictures: said where there is no overview.
+    """
+    page = _page(run) | {"overview": _embedded(overview), "why_no_pictures": why_no_pictures}
+    return _template().render(page=page, terms=run.terms, numbers=numbers)
 
 
 @cache
@@ -60,33 +77,32 @@ def _template() -> Template:
 
 
 def _page(run: RunFiles) -> dict[str, Any]:
-    """Everything that the template shows, by name."""
+    """Everything that the template shows of the run, by name."""
     comparison = story.compare(run)
     final, part, names = story.final_stage(run), story.reported_part(run), tables.class_names(run)
     scores = final.scores.get(part)
-    if scores is not None and scores.probabilities.shape[1] != len(names):
+    if scores is not None and len(scores.confusion) != len(names):
         scores = None
-    rounds = tables.round_rows(run)
     return {
         "run": run,
         "result": run.result,
         "part": part,
         "headline": story.headline(run, comparison),
         "comparison": comparison,
-        "caveat": story.caveat(comparison) if comparison else "",
-        "difference": story.signed(comparison.difference) if comparison else "",
+        "caveat": story.caveat(comparison, run.terms) if comparison else "",
+        "difference": numbers.signed(comparison.difference) if comparison else "",
         "choice_labels": story.choice_labels(run),
-        "ensemble": run.result.get("ensemble", {}).get("accuracy"),
+        "ensemble": run.result.get("ensemble", {}).get(run.terms.headline),
         "why": run.result.get("picked", {}).get("why", ""),
         "final_title": final.title,
-        "final_accuracy": story.accuracy_of(final, part),
-        "rounds": rounds,
-        "columns": _filled_columns(rounds),
-        "chart": _accuracy_chart(run, part),
+        "final_figure": run.figure(final, part),
+        "rounds": tables.round_table(run),
+        "chart": _round_chart(run, part),
         "classes": tables.class_rows(run),
-        "confusion": tables.confusion_table(scores, names) if scores else None,
+        "confusion": tables.confusion_table(scores, names, run.terms) if scores else None,
         "mix_ups": tables.mix_ups(scores, names) if scores else [],
         "pseudo": tables.pseudo_table(run, names),
+        "never_predicted": tables.never_predicted(run, names),
         "curves": _curve_charts(run),
         "data": _data_facts(run),
         "labeled": run.splits["labeled"][:MAX_LISTED_LABELS],
@@ -96,26 +112,30 @@ def _page(run: RunFiles) -> dict[str, Any]:
     }
 
 
-def _filled_columns(rounds: Sequence[tables.RoundRow]) -> set[str]:
-    """Columns that say anything."""
-    shown = {name for row in rounds for name, value in vars(row).items() if value}
-    return shown if len({row.network for row in rounds}) > 1 else shown - {"network"}
+def _embedded(overview: tuple[bytes, str] | None) -> dict[str, str] | None:
+    """A PNG as the attributes of an `img`."""
+    if overview is None:
+        return None
+    content, description = overview
+    return {"src": f"data:image/png;base64,{base64.b64encode(content).decode()}", "alt": description}
 
 
-def _accuracy_chart(run: RunFiles, part: str) -> Chart | None:
-    networks = sorted({stage.row["network"] for stage in run.stages})
+def _round_chart(run: RunFiles, part: str) -> Chart | None:
+    """A line for each network; where they start from samples of the labels, the baseline is on none of them."""
+    baseline = story.baseline(run)
+    drawn = [stage for stage in run.stages if not (run.starts_from_samples and stage is baseline)]
     series = []
-    for network in networks:
-        own = [stage for stage in run.stages if stage.row["network"] == network]
-        figures = [(float(stage.row["round"]), story.accuracy_of(stage, part)) for stage in own]
-        points = [(round_, accuracy) for round_, accuracy in figures if accuracy is not None]
+    for network in run.networks:
+        own = [stage for stage in drawn if stage.row["network"] == network]
+        figures = [(float(stage.row["round"]), run.figure(stage, part)) for stage in own]
+        points = [(number, figure) for number, figure in figures if figure is not None]
         if len(points) > 1:
             series.append(Series(name=f"network {network}", points=points))
     if not series:
         return None
-    baseline = story.accuracy_of(run.stages[0], part)
-    reference = None if baseline is None else (f"labels alone {story.percent(baseline)}", baseline)
-    return accuracy_chart(series, title=f"{part} accuracy by round, percent", reference=reference)
+    level = run.figure(baseline, part)
+    reference = None if level is None else (f"labels alone {numbers.percent(level)}", level)
+    return round_chart(series, title=f"{part} {run.terms.title} by round, percent", reference=reference)
 
 
 def _curve_charts(run: RunFiles) -> list[tuple[str, list[Chart]]]:
@@ -154,7 +174,7 @@ def _data_facts(run: RunFiles) -> list[tuple[str, str]]:
 def _cost(run: RunFiles) -> list[tuple[str, str]]:
     facts = []
     if "seconds" in run.result:
-        facts.append(("time", tables.duration(run.result["seconds"])))
+        facts.append(("time", numbers.duration(run.result["seconds"])))
     if run.result.get("peak_memory_mb"):
         facts.append(("peak memory", f"{run.result['peak_memory_mb']:,} MB"))
     return facts

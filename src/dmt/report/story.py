@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-from dmt.choose import paired_difference
-from dmt.evaluate import Scores
 from dmt.report.files import RunFiles, StageFiles
+from dmt.report.numbers import percent, signed
+from dmt.report.terms import Terms
+from dmt.scores import Scores
 
-MINUS = "\u2212"
-NO_BREAK = "\u00a0"
 CHANCE = 2.0
 """A difference of at most this many standard errors is one that chance alone may give."""
 
@@ -19,7 +18,7 @@ class Comparison:
 
     Attributes:
         part: `test`, or `validation` where there is no test part.
-        before, after: accuracy, percent.
+        before, after: the figure that a result is judged by, percent.
         error: standard error of the difference over the part's images, points; None where it cannot be known.
         count: images of the part; None where it cannot be known.
     """
@@ -43,27 +42,14 @@ class Comparison:
         return "unclear" if self.error is not None and self.difference <= CHANCE * self.error else "better"
 
 
-def percent(value: float | None) -> str:
-    """`81.6 %`, or a dash."""
-    return "\u2013" if value is None else f"{value:.1f}{NO_BREAK}%"
-
-
-def signed(value: float) -> str:
-    """`+3.2` or a true minus sign."""
-    shown = f"{abs(value):.1f}"
-    return f"+{shown}" if value > 0 else f"{MINUS}{shown}" if value < 0 else shown
-
-
-def accuracy_of(stage: StageFiles, part: str) -> float | None:
-    """A stage's accuracy on a part, percent."""
-    figures = stage.row if part == "test" else stage.row.get("validation", {})
-    value: float | None = figures.get("accuracy")
-    return value
-
-
 def reported_part(run: RunFiles) -> str:
     """`test`, or `validation` in a run without a test part."""
-    return "test" if any(accuracy_of(stage, "test") is not None for stage in run.stages) else "validation"
+    return "test" if any(run.figure(stage, "test") is not None for stage in run.stages) else "validation"
+
+
+def baseline(run: RunFiles) -> StageFiles:
+    """The stage on all labels alone."""
+    return next((stage for stage in run.stages if stage.is_supervised), run.stages[0])
 
 
 def last_stage(run: RunFiles) -> StageFiles:
@@ -81,8 +67,8 @@ def final_stage(run: RunFiles) -> StageFiles:
 
 def compare(run: RunFiles) -> Comparison | None:
     """The last round against the baseline; None where there is one stage only, or no figure."""
-    first, last, part = run.stages[0], last_stage(run), reported_part(run)
-    before, after = accuracy_of(first, part), accuracy_of(last, part)
+    first, last, part = baseline(run), last_stage(run), reported_part(run)
+    before, after = run.figure(first, part), run.figure(last, part)
     if first is last or before is None or after is None:
         return None
     error = _standard_error(first.scores.get(part), last.scores.get(part))
@@ -105,10 +91,10 @@ def headline(run: RunFiles, comparison: Comparison | None) -> str:
     return f"{opening}: {figures}."
 
 
-def caveat(comparison: Comparison) -> str:
+def caveat(comparison: Comparison, terms: Terms) -> str:
     """How far the headline can be trusted."""
     images = f"{comparison.count:,} {comparison.part} images" if comparison.count else f"the {comparison.part} images"
-    sentences = [f"Accuracy on {images}."]
+    sentences = [f"{terms.opening} on {images}."]
     if comparison.error is not None:
         sentences.append(f"The difference has a standard error of {comparison.error:.1f} points over these images.")
     if comparison.verdict == "unclear":
@@ -123,31 +109,34 @@ def choice_labels(run: RunFiles) -> str:
     """Which labels the choice was made on."""
     validation: dict[str, Any] = run.config.get("validation") or {}
     count, labeled = run.result.get("num_validation", 0), run.result.get("num_labeled", 0)
+    labels = run.terms.labels
     if validation.get("source") == "cross_validation":
         folds = validation.get("num_folds", 2)
-        return f"Chosen by {folds}-fold cross-validation over the {labeled:,} labels; the test labels decided nothing."
+        return (
+            f"Chosen by {folds}-fold cross-validation over the {labeled:,} {labels}; the test labels decided nothing."
+        )
     if not count:
         return "The test labels decided nothing."
     where = {
-        "extra": f"on top of the {labeled:,} training labels",
-        "cut": "taken out of the labels that were given",
+        "extra": f"on top of the {labeled:,} for training",
+        "cut": "taken out of those that were given",
     }.get(str(validation.get("source")), "that came with the data as a part of their own")
-    return f"Chosen on {count:,} labels {where}; the test labels decided nothing."
+    return f"Chosen on {count:,} {labels} {where}; the test labels decided nothing."
 
 
 def _headline_of_one_stage(run: RunFiles) -> str:
-    accuracy = accuracy_of(last_stage(run), reported_part(run))
+    value = run.figure(last_stage(run), reported_part(run))
     what = "all" if run.result["method"] == "oracle" else "the"
-    training = f"Trained on {what} {run.result['num_labeled']:,} labels"
+    training = f"Trained on {what} {run.result['num_labeled']:,} {run.terms.labels}"
     if len(run.stages) > 1:
         training = f"{len(run.stages)} stages were trained"
-    if accuracy is None:
+    if value is None:
         return f"{training}; there were no labels to test on."
-    return f"{training}: {percent(accuracy)} accuracy on {reported_part(run)} images."
+    return f"{training}: {percent(value)} {run.terms.title} on {reported_part(run)} images."
 
 
 def _standard_error(first: Scores | None, second: Scores | None) -> float | None:
-    """Of the difference in accuracy on the same images, points."""
-    if first is None or second is None or first.targets.shape != second.targets.shape or len(first.targets) < 2:
+    """Of the difference of the headline's figure on the same images, points."""
+    if first is None or second is None or len(first) != len(second) or len(first) < 2:
         return None
-    return 100.0 * paired_difference(second, first)[1]
+    return second.minus(first)[1]

@@ -3,10 +3,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
-from dmt.evaluate import Scores
+from dmt.report import numbers
 from dmt.report.files import RunFiles, StageFiles
-from dmt.report.story import accuracy_of, final_stage, signed
+from dmt.report.story import final_stage
+from dmt.report.terms import Column, Terms, figure_column
+from dmt.scores import Scores
 
 MAX_MATRIX_CLASSES = 25
 """A larger matrix cannot be read on a screen; the list of mix-ups says it then."""
@@ -18,21 +21,27 @@ NUM_MIX_UPS = 8
 class RoundRow:
     """A stage as a line of the table, in words ready to show."""
 
-    round: str
-    network: str
-    top_fraction: str
-    num_pseudo: str
-    pseudo_accuracy: str
-    validation: str
-    test: str
-    fine_grained: str
-    seconds: str
+    title: str
+    cells: list[str]
     is_final: bool
 
 
 @dataclass(frozen=True, kw_only=True)
+class RoundTable:
+    """All stages, under those columns that say anything."""
+
+    columns: list[str]
+    rows: list[RoundRow]
+    notes: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ClassRow:
-    """A class before and after; `before` and `after` in percent, None where it has no test image."""
+    """A class before and after; `before` and `after` in percent, None where it does not occur in the test part.
+
+    Attributes:
+        count: sites of the test part whose true class it is; None where that is not known.
+    """
 
     name: str
     count: int | None
@@ -47,11 +56,12 @@ class ClassRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A shaded cell: `shade` in [0, 1]."""
+    """A shaded cell: `shade` in [0, 1], `details` in small lines below the text."""
 
     text: str
     shade: float
     title: str = ""
+    details: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +74,7 @@ class ShadedTable:
 
 @dataclass(frozen=True, kw_only=True)
 class MixUp:
-    """One class taken for another: `count` of the `total` images of the true class."""
+    """One class taken for another: `count` of the `total` sites of the true class."""
 
     true: str
     predicted: str
@@ -72,49 +82,78 @@ class MixUp:
     total: int
 
 
-def round_rows(run: RunFiles) -> list[RoundRow]:
+@dataclass(frozen=True, kw_only=True)
+class Missing:
+    """Classes that the same teachers never predicted.
+
+    Attributes:
+        names: the classes.
+        stages: those that these teachers taught, by their short titles.
+        always: whether that is all of them.
+    """
+
+    names: list[str]
+    stages: tuple[str, ...]
+    always: bool
+
+
+def round_table(run: RunFiles) -> RoundTable:
     """A line for each stage."""
+    columns = [column for column in _columns(run) if any(column.cell(stage.row) for stage in run.stages)]
     final = final_stage(run)
-    return [_round_row(stage, is_final=stage is final) for stage in run.stages]
+    rows = [
+        RoundRow(
+            title=_round_title(stage, run),
+            cells=[column.cell(stage.row) for column in columns],
+            is_final=stage is final and len(run.stages) > 1,
+        )
+        for stage in run.stages
+    ]
+    notes = [column.note for column in columns if column.note]
+    return RoundTable(columns=[column.title for column in columns], rows=rows, notes=notes)
+
+
+def short_title(stage: StageFiles, run: RunFiles) -> str:
+    """`2`, or `2a` where there are several networks."""
+    return f"{stage.row['round']}{stage.row['network'] if len(run.networks) > 1 else ''}"
 
 
 def class_names(run: RunFiles) -> list[str]:
     """The classes' names; their numbers where the run had no test part to name them."""
     for figures in (run.result.get("final", {}), run.result.get("supervised", {})):
-        if "per_class_accuracy" in figures:
-            return list(figures["per_class_accuracy"])
+        if run.terms.per_class in figures:
+            return list(figures[run.terms.per_class])
     scores = [one for stage in run.stages for one in stage.scores.values()]
-    return [str(number) for number in range(scores[0].probabilities.shape[1] if scores else 0)]
+    return [str(number) for number in range(len(scores[0].confusion) if scores else 0)]
 
 
 def class_rows(run: RunFiles) -> list[ClassRow]:
-    """Each class's test accuracy, supervised and final."""
-    before = run.result.get("supervised", {}).get("per_class_accuracy", {})
-    after = run.result.get("final", {}).get("per_class_accuracy", {})
+    """Each class's figure on the test part, supervised and final."""
+    before = run.result.get("supervised", {}).get(run.terms.per_class, {})
+    after = run.result.get("final", {}).get(run.terms.per_class, {})
     scores = final_stage(run).scores.get("test")
-    counts = scores.targets.bincount(minlength=len(after)).tolist() if scores else [None] * len(after)
+    counts = [] if scores is None else scores.confusion.sum(dim=1).tolist()
     return [
-        ClassRow(name=name, count=counts[number], before=before.get(name), after=after[name])
-        for number, name in enumerate(after)
+        ClassRow(name=name, count=count, before=before.get(name), after=after[name])
+        for name, count in zip_longest(after, counts[: len(after)])
     ]
 
 
-def confusion_table(scores: Scores, names: Sequence[str]) -> ShadedTable | None:
+def confusion_table(scores: Scores, names: Sequence[str], terms: Terms) -> ShadedTable | None:
     """Rows true classes, columns predicted ones; None when it would be too large.
 
     Shaded by the root of the share of the row, so that a few mistakes show.
     """
     if len(names) > MAX_MATRIX_CLASSES:
         return None
-    counts = scores.confusion.tolist()
     rows = []
-    for name, row in zip(names, counts, strict=True):
-        total = max(1, sum(row))
+    for name, row in zip(names, scores.confusion.tolist(), strict=True):
+        total = sum(row)
         cells = [
             Cell(
-                text=str(count) if count else "",
-                shade=math.sqrt(count / total),
-                title=f"{count} of {sum(row)} images of {name} predicted as {predicted}",
+                text=terms.confusion_cell(count, total),
+                shade=math.sqrt(count / max(1, total)),
+                title=f"{count:,} of {total:,} {terms.site}s of {name} predicted as {predicted}",
             )
             for predicted, count in zip(names, row, strict=True)
         ]
@@ -138,65 +177,74 @@ def mix_ups(scores: Scores, names: Sequence[str]) -> list[MixUp]:
 
 
 def pseudo_table(run: RunFiles, names: Sequence[str]) -> ShadedTable | None:
-    """Pseudo labels that each stage trained on, by class, shaded against the largest class of the stage."""
-    columns, counts = [], []
-    several = len({stage.row["network"] for stage in run.stages}) > 1
-    for stage in run.stages:
-        selected = _selected_by_class(stage, len(names))
-        if selected is not None:
-            columns.append(f"{stage.row['round']}{stage.row['network'] if several else ''}")
-            counts.append(selected)
-    if not columns or not names:
+    """Pseudo labels that each stage trained on, by class, shaded by the root of the share of the largest class."""
+    stages = [stage for stage in run.stages if _is_counted(stage, len(names))]
+    if not stages or not names:
         return None
-    rows = [
-        (name, [_pseudo_cell(*column[number], max(1, *(kept for kept, _ in column))) for column in counts])
-        for number, name in enumerate(names)
+    rows = [(name, [_pseudo_cell(stage, number) for stage in stages]) for number, name in enumerate(names)]
+    return ShadedTable(columns=[short_title(stage, run) for stage in stages], rows=rows)
+
+
+def never_predicted(run: RunFiles, names: Sequence[str]) -> list[Missing]:
+    """Classes that the teachers of some stages never predicted; those of the same teachers together."""
+    stages = [stage for stage in run.stages if _is_counted(stage, len(names))]
+    found: dict[tuple[str, ...], list[str]] = {}
+    for number, name in enumerate(names):
+        without = tuple(short_title(stage, run) for stage in stages if stage.row["predicted_per_class"][number] == 0)
+        if without:
+            found.setdefault(without, []).append(name)
+    return [Missing(names=held, stages=key, always=len(key) == len(stages)) for key, held in found.items()]
+
+
+def _columns(run: RunFiles) -> list[Column]:
+    several, headline = len(run.networks) > 1, run.terms.headline
+    return [
+        Column(title="network", cell=lambda row: row["network"] if several else ""),
+        Column(title="top fraction", cell=lambda row: _fraction(row.get("top_fraction"))),
+        Column(title="pseudo labels", cell=lambda row: _count_or_nothing(row.get("num_pseudo_labels"))),
+        figure_column(
+            "pseudo_label_accuracy",
+            "of them right",
+            "How many pseudo labels are right is known because this data set has the labels; training never saw them.",
+        ),
+        *run.terms.of_pseudo,
+        Column(title="validation", cell=lambda row: numbers.figure(row.get("validation", {}).get(headline))),
+        figure_column(headline, "test"),
+        *run.terms.of_test,
+        Column(title="time", cell=lambda row: numbers.duration(row["seconds"]) if "seconds" in row else ""),
     ]
-    return ShadedTable(columns=columns, rows=rows)
 
 
-def _round_row(stage: StageFiles, *, is_final: bool) -> RoundRow:
-    row = stage.row
-    fraction = row.get("top_fraction")
-    return RoundRow(
-        round="supervised" if row["round"] == 0 else str(row["round"]),
-        network=row["network"],
-        top_fraction="" if fraction is None else f"{100 * fraction:g}\u00a0%",
-        num_pseudo=f"{row['num_pseudo_labels']:,}" if row.get("num_pseudo_labels") else "",
-        pseudo_accuracy=_known(row.get("pseudo_label_accuracy")),
-        validation=_known(accuracy_of(stage, "validation")),
-        test=_known(accuracy_of(stage, "test")),
-        fine_grained=_known(row.get("fine_grained_accuracy")),
-        seconds=duration(row["seconds"]) if "seconds" in row else "",
-        is_final=is_final,
-    )
+def _round_title(stage: StageFiles, run: RunFiles) -> str:
+    """`supervised` for what knows all labels and nothing else, else the number of the round."""
+    is_sampled = run.starts_from_samples and not stage.is_supervised
+    return "supervised" if stage.row["round"] == 0 and not is_sampled else str(stage.row["round"])
 
 
-def duration(seconds: float) -> str:
-    """`42 s`, `7 min` or `3.5 h`."""
-    if seconds < 90:
-        return f"{seconds:.0f}\u00a0s"
-    return f"{seconds / 60:.0f}\u00a0min" if seconds < 5400 else f"{seconds / 3600:.1f}\u00a0h"
+def _fraction(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:g}{numbers.NO_BREAK}%"
 
 
-def change(difference: float | None) -> str:
-    """Points with their sign, or nothing."""
-    return "" if difference is None else signed(difference)
+def _count_or_nothing(number: int | None) -> str:
+    return numbers.count(number) if number else ""
 
 
-def _known(value: float | None) -> str:
-    return "" if value is None else f"{value:.1f}"
+def _is_counted(stage: StageFiles, num_classes: int) -> bool:
+    """Whether the run recorded what was predicted and kept of each class."""
+    columns = [stage.row.get(key) for key in ("predicted_per_class", "pseudo_labels_per_class")]
+    return all(column is not None and len(column) == num_classes for column in columns)
 
 
-def _selected_by_class(stage: StageFiles, num_classes: int) -> list[tuple[int, int]] | None:
-    """(kept, predicted) of each class; None where the run recorded neither."""
-    kept = stage.row.get("pseudo_labels_per_class")
-    if stage.pseudo is None or kept is None or len(kept) != num_classes:
-        return None
-    label, _ = stage.pseudo
-    predicted = label[(label >= 0) & (label < num_classes)].bincount(minlength=num_classes).tolist()
-    return list(zip(kept, predicted, strict=True))
-
-
-def _pseudo_cell(kept: int, predicted: int, most: int) -> Cell:
-    return Cell(text=f"{kept:,}", shade=kept / most, title=f"{kept:,} kept of {predicted:,} predicted")
+def _pseudo_cell(stage: StageFiles, number: int) -> Cell:
+    predicted, kept = stage.row["predicted_per_class"][number], stage.row["pseudo_labels_per_class"][number]
+    most = max(1, *stage.row["pseudo_labels_per_class"])
+    thresholds = stage.row.get("thresholds_per_class")
+    threshold = thresholds[number] if thresholds else None
+    if predicted == 0:
+        return Cell(text=numbers.UNKNOWN, shade=0.0, title="never predicted")
+    title = f"{kept:,} kept of {predicted:,} predicted"
+    details = ["all"] if kept == predicted else [f"{numbers.share(kept, predicted)} of {numbers.count(predicted)}"]
+    if threshold is not None and kept < predicted:
+        details.append(f"\u2265 {numbers.confidence(threshold)}")
+        title += f", those at least {numbers.confidence(threshold)} sure"
+    return Cell(text=numbers.count(kept), shade=math.sqrt(kept / most), title=title, details=tuple(details))

@@ -1,0 +1,219 @@
+"""The sections of the config: every key but the top ones, its default, its range and its meaning."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
+Count = Annotated[int, Field(ge=1)]
+NonNegative = Annotated[float, Field(ge=0.0)]
+Scalar = bool | int | float | str
+
+
+class Section(BaseModel):
+    """A part of the config: unknown keys are errors, values are never converted, nothing changes after loading."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        allow_inf_nan=False,
+        validate_default=True,
+        use_attribute_docstrings=True,
+    )
+
+
+class DataConfig(Section):
+    """Which images, and which of them carry labels."""
+
+    name: str
+    """A name from `dmt list datasets`."""
+    root: str | None = None
+    """Folder of the data; null where it is embedded or found in the usual place."""
+    num_labeled: Count | None = None
+    """How many labels are used for training (images, drawn class-balanced by split_seed); null = all there are."""
+    labeled: str | None = None
+    """A text file that names the labeled images, one key a line, instead of num_labeled; like those below, relative to
+    the working folder or else to root."""
+    unlabeled: str | None = None
+    """A text file that names the unlabeled images; null = all the rest."""
+    validation: str | None = None
+    """A text file that names images for choices (`folder` only)."""
+    test: str | None = None
+    """A text file that names images for reported figures (`folder` only)."""
+    class_names: list[str] | str | None = None
+    """The classes of one's own data, or a file with a name a line."""
+    num_unlabeled: Count | None = None
+    """How many unlabeled images; null = all the rest."""
+    split_seed: Annotated[int, Field(ge=0)] | None = None
+    """Seed of the split; null = seed. The test part never depends on any seed."""
+    image_size: Annotated[list[Count], Field(min_length=2, max_length=2)] | None = None
+    """Height and width after the data set's fixed resize; null = the data set's own size."""
+    ignore_index: int = -1
+    """The label that counts nothing: -1 in classification, 255 in segmentation, where it is the value in mask files."""
+
+
+class ValidationConfig(Section):
+    """The labels that choices are made by; never the ones that are reported."""
+
+    source: Literal["extra", "cut", "cross_validation", "none"] | None = None
+    """extra: labels on top of num_labeled (the paper's valtiny); cut: taken out of num_labeled; cross_validation: the
+    whole run again without each fold of the labeled set; none: the last round is final. null: the validation part that
+    the data bring; else cross_validation under 10 labels a class, else cut."""
+    size: Count | None = None
+    """Images of `extra` and `cut`; null = a tenth of num_labeled, at least one a class."""
+    num_folds: Annotated[int, Field(ge=2)] = 2
+    """Folds of the cross-validation; it costs about as many further runs."""
+
+
+class NetworkConfig(Section):
+    """One network and where its weights start."""
+
+    name: str = "small_cnn"
+    """A name from `dmt list models`, for instance small_cnn, wrn_28_2, timm:resnet18, torchvision:squeezenet1_0."""
+    weights: str | None = None
+    """null = random, `pretrained` = the library's own download, or a .safetensors file."""
+    allow_missing: bool = False
+    """Whether tensors that the weights file lacks, or whose shape differs, may keep their initial values."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Further arguments of the timm or torchvision constructor: numbers, text, true or false."""
+    head_branches: Count | None = None
+    """Branches of a DeepLab-v2 head (segmentation)."""
+
+
+class NetworksConfig(Section):
+    """The networks; `b` is used by mutual schemes only."""
+
+    a: NetworkConfig = NetworkConfig()
+    """The network of a chain; the first of a pair."""
+    b: NetworkConfig = NetworkConfig()
+    """The second of a pair; it may be another architecture."""
+
+
+class RoundsConfig(Section):
+    """How much is pseudo-labeled, round by round."""
+
+    top_fractions: Annotated[list[Fraction], Field(min_length=1)] = [0.2, 0.4, 0.6, 0.8, 1.0]
+    """The paper's alpha of each round; one round at 1.0 is one-shot DMT."""
+    selection: Literal["overall", "per_class", "class_prior", "renormalized", "threshold"] = "per_class"
+    """overall: rank over all images or pixels (the paper, in classification); per_class: within each predicted class
+    (the paper, in segmentation); class_prior: likewise, but no class gets more than its share of the labeled set, so
+    that a class which swallows another one keeps only its surest sites (not in the paper); renormalized: CBST's own
+    ranking, probabilities divided by the classes' thresholds before the class is decided (paper, section 4.2.2);
+    threshold: whatever is surer than loss.confidence_threshold (Eq. 2), whatever the top fraction."""
+    dms_share: Fraction | None = None
+    """Difference-maximized sampling (paper, section 4.1.2): in a mutual scheme, a and b start from this share of the
+    labels each, overlapping as little as possible; the paper has 0.8. null = both start from all labels."""
+
+
+class LossConfig(Section):
+    """What a pseudo label counts."""
+
+    gamma_agree: NonNegative = 4.0
+    """The paper's gamma_1: exponent where student and teacher agree."""
+    gamma_disagree: NonNegative = 4.0
+    """The paper's gamma_2: exponent where they disagree and the teacher is surer."""
+    ramp: bool = True
+    """Whether gamma rises over a round as exp(-5 (1 - progress) ** 2) (the paper, in classification)."""
+    naive_exponent: NonNegative = 5.0
+    """dmt_naive only: the weight is p_B to this power."""
+    flip_exponent: NonNegative = 2.0
+    """dmt_flip only: a flipped label weighs 1 - c_A to this power."""
+    confidence_threshold: Fraction = 0.9
+    """online_self_training, and rounds.selection=threshold: predictions at most this sure are ignored."""
+    weight_batchnorm: Literal["update", "frozen"] = "update"
+    """Whether the extra pass that mixup's weights need updates BatchNorm's running statistics, as the authors' does."""
+
+
+class CropConfig(Section):
+    """The training view of an image in segmentation."""
+
+    size: Annotated[list[Count], Field(min_length=2, max_length=2)] | None = None
+    """Height and width of what is cut out of each image; null = the size of the first training image."""
+    scale: Annotated[list[Annotated[float, Field(gt=0.0)]], Field(min_length=2, max_length=2)] = [0.5, 1.5]
+    """Smallest and largest factor by which an image is resized before."""
+    pseudo: Literal["same", "plain"] = "same"
+    """The view of pseudo-labeled and unlabeled images: the same as of labeled ones, or plain, resized to the crop and
+    nothing else (the paper's side note on Online ST)."""
+
+
+class MixupConfig(Section):
+    """Interpolation of images, targets and weights."""
+
+    alpha: Annotated[float, Field(gt=0.0)] | None = 0.75
+    """lambda ~ Beta(alpha, alpha); null = no mixup, and then no extra pass for the weights."""
+    keep_max: bool = True
+    """Use max(lambda, 1 - lambda) in rounds >= 1; supervised training uses lambda as it is (spec 1.5)."""
+
+
+class EmaConfig(Section):
+    """The moving average of the weights, which labels the next round and is reported."""
+
+    decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.999
+    """Share of itself that the average keeps in a step."""
+    warmup: bool = True
+    """Use min(decay, (1 + t) / (10 + t)) at step t, so that short runs forget their random start."""
+
+
+class Duration(Section):
+    """How long a stage trains; exactly one of the keys."""
+
+    steps: Count | None = None
+    """Optimizer steps."""
+    epochs: Annotated[float, Field(gt=0.0)] | None = None
+    """Passes over the pseudo-labeled set; over the labeled set in supervised training."""
+    oracle_epochs: Annotated[float, Field(gt=0.0)] | None = None
+    """Supervised training only: the paper's rule, sqrt(all images / labeled images) x this many epochs."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _exactly_one(cls, value: Any) -> Any:
+        given = [key for key, setting in value.items() if setting is not None] if isinstance(value, dict) else ["steps"]
+        if len(given) != 1:
+            raise ValueError(
+                f"found {' and '.join(given) or 'nothing'}; give exactly one of steps, epochs, oracle_epochs"
+            )
+        return value
+
+
+class OptimizerConfig(Section):
+    """Stochastic gradient descent."""
+
+    lr: Annotated[float, Field(gt=0.0)] = 0.1
+    """Base learning rate of rounds >= 1."""
+    supervised_lr: Annotated[float, Field(gt=0.0)] | None = None
+    """Base learning rate of supervised training; null = lr."""
+    momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
+    """Momentum of SGD."""
+    nesterov: bool = False
+    """Nesterov's momentum."""
+    weight_decay: NonNegative = 5.0e-4
+    """On all parameters, BatchNorm and biases included (the authors' code)."""
+    schedule: Literal["cosine", "poly", "constant"] = "cosine"
+    """Of the learning rate over a stage, per step."""
+
+
+class BatchConfig(Section):
+    """Images in one optimizer step."""
+
+    size: Annotated[int, Field(ge=2)] = 128
+    """All images of a step in rounds >= 1."""
+    labeled: Count = 16
+    """How many of them are labeled."""
+    supervised: Annotated[int, Field(ge=2)] | None = None
+    """Images of a step in supervised training, all labeled; null = size."""
+
+    @model_validator(mode="after")
+    def _leaves_room(self) -> "BatchConfig":
+        if self.labeled >= self.size:
+            raise ValueError(f"labeled is {self.labeled} and size {self.size}; labeled must be below size")
+        return self
+
+
+class CheckpointConfig(Section):
+    """How often a running stage is written down; whichever comes first."""
+
+    every_steps: Count | None = None
+    """Optimizer steps between checkpoints; null = by time alone."""
+    every_minutes: Annotated[float, Field(gt=0.0)] = 5.0
+    """Minutes between checkpoints."""

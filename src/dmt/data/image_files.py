@@ -1,0 +1,119 @@
+"""Image files: which a folder holds, how large they are, and their pixels; whatever is wrong is a `DataError`."""
+
+import struct
+import zlib
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from dmt.errors import DataError
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+MASK_SUFFIXES = frozenset({".png", ".bmp", ".tif", ".tiff"})
+"""Formats that keep every pixel as it is; JPEG would smear one class into another."""
+
+_EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV"})
+# All that Pillow's readers were seen to raise on damaged files, those of the formats' own parsers included.
+_READ_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    EOFError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+
+
+def list_files(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
+    """The files of a folder and those below it, by their path relative to it without suffix, sorted by that.
+
+    Hidden files count nothing.
+
+    Raises:
+        DataError: there is no such folder, or two files differ in their suffix alone.
+    """
+    if not folder.is_dir():
+        raise DataError(f"There is no folder {folder}.")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() not in suffixes or path.name.startswith(".") or not path.is_file():
+            continue
+        key = path.relative_to(folder).with_suffix("").as_posix()
+        if key in found:
+            raise DataError(
+                f"{found[key]} and {path.name} are both named {key!r}, since a name has no suffix. Rename one."
+            )
+        found[key] = path
+    return dict(sorted(found.items()))
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """Height and width of an image file, from its header.
+
+    Raises:
+        DataError: the file is missing, empty or no image.
+    """
+    with opened(path) as image:
+        return image.height, image.width
+
+
+def read_image(path: Path) -> Tensor:
+    """The pixels of an image file as they are stored.
+
+    A rotation that EXIF asks for is not applied, since a mask would no longer fit.
+
+    Returns:
+        `(3, H, W)` uint8 RGB: gray becomes three equal channels, transparent parts show white.
+
+    Raises:
+        DataError: the file is missing, cut off, or holds no picture of 8 bits a channel.
+    """
+    with opened(path) as image:
+        array = pil_array(image, where=str(path))
+    if array.ndim == 2:
+        return torch.from_numpy(array).expand(3, -1, -1).contiguous()
+    return torch.from_numpy(array).permute(2, 0, 1).contiguous()
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """An image file, not yet decoded; whatever goes wrong with it inside the `with` is a `DataError`."""
+    try:
+        with Image.open(path) as image:
+            _check_one_page(image, path)
+            yield image
+    except DataError:
+        raise
+    except UnidentifiedImageError as error:
+        raise DataError(f"{path} cannot be read: it is empty, damaged or no image. Get the file again.") from error
+    except _READ_ERRORS as error:
+        raise DataError(f"{path} cannot be read ({error}). Get the file again.") from error
+
+
+def pil_array(image: Image.Image, *, where: str) -> np.ndarray:
+    """Pixels of a PIL image as uint8: gray stays `(H, W)`, all else becomes RGB `(H, W, 3)`; transparent is white.
+
+    Raises:
+        DataError: the image has more than 8 bits a channel, or channels that are no colors.
+    """
+    if image.mode not in _EIGHT_BIT_MODES:
+        raise DataError(f"{where} is a PIL image of mode {image.mode}; 8-bit modes are allowed. Rescale it to 0..255.")
+    if image.has_transparency_data:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+    return np.array(image.convert("L" if image.mode in ("1", "L") else "RGB"))
+
+
+def _check_one_page(image: Image.Image, path: Path) -> None:
+    # Of TIFF alone: what phones append to a JPEG are smaller views of the same picture.
+    pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
+    if pages > 1:
+        raise DataError(f"{path} holds {pages} pages; one image a file is needed. Save each page as a file.")

@@ -1,0 +1,146 @@
+"""Images and their masks as files, decoded when they are asked for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as F
+
+from dmt.data.image_files import read_image, read_size
+from dmt.data.images import resize
+from dmt.data.mask_coding import MaskCoding
+from dmt.errors import DataError
+from dmt.types import IGNORE_INDEX
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image's name in split files, its file, and that of its mask where there is one."""
+
+    key: str
+    image: Path
+    mask: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskedImages:
+    """Images with masks as files, as an `ImageSet`; images without a mask have no label.
+
+    Images are RGB, as they are stored: a rotation that EXIF asks for is not applied.
+
+    Attributes:
+        files: the images, in order.
+        coding: what the values in masks stand for.
+        image_size: (height, width) to resize to: images bilinearly with antialias, masks to the nearest pixel; None
+            leaves every image its own size.
+    """
+
+    files: tuple[ImageFile, ...]
+    coding: MaskCoding
+    image_size: tuple[int, int] | None = None
+    _sizes: dict[int, tuple[int, int]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def images(self, indices: Sequence[int]) -> Tensor:
+        """`(n, 3, H, W)` uint8.
+
+        Raises:
+            DataError: a file cannot be read, or images differ in size.
+        """
+        images = [read_image(self.files[index].image) for index in indices]
+        if self.image_size is not None:
+            images = [resize(image[None], self.image_size)[0] for image in images]
+        return self._stack(images, indices, like=torch.empty(0, 3, 0, 0, dtype=torch.uint8))
+
+    def labels(self, indices: Sequence[int]) -> Tensor:
+        """`(n, H, W)` int64; 255 = ignored.
+
+        Raises:
+            DataError: an image has no mask, a mask cannot be read or holds unknown values, or masks differ in size.
+        """
+        masks = [self._mask(int(index)) for index in indices]
+        return self._stack(masks, indices, like=torch.empty(0, 0, 0, dtype=torch.uint8)).to(torch.int64)
+
+    def key(self, index: int) -> str:
+        """The path below the image folder, without suffix."""
+        return self.files[index].key
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Height and width as `images` gives them; of the file itself only the header is read, once."""
+        return self._file_size(index) if self.image_size is None else self.image_size
+
+    def known(self) -> np.ndarray:
+        """Every image that has a mask file."""
+        return np.array([file.mask is not None for file in self.files], dtype=bool)
+
+    def subset(self, indices: Sequence[int]) -> "MaskedImages":
+        """Some of the images, in this order."""
+        files = tuple(self.files[index] for index in indices)
+        return MaskedImages(files=files, coding=self.coding, image_size=self.image_size)
+
+    def check_sizes(self) -> None:
+        """Compare the size of every image that has a mask with its mask's, from the headers.
+
+        Raises:
+            DataError: they differ, or a file is no image.
+        """
+        for index, file in enumerate(self.files):
+            if file.mask is None:
+                continue
+            size, mask_size = self._file_size(index), read_size(file.mask)
+            if size != mask_size:
+                hint = " A rotation that EXIF asks for is not applied." if size == mask_size[::-1] else ""
+                raise DataError(
+                    f"{file.image} is {_times(size)} (height x width), but its mask {file.mask} is "
+                    f"{_times(mask_size)}. An image and its mask must be of one size.{hint}"
+                )
+
+    def _file_size(self, index: int) -> tuple[int, int]:
+        if index not in self._sizes:
+            self._sizes[index] = read_size(self.files[index].image)
+        return self._sizes[index]
+
+    def _mask(self, index: int) -> Tensor:
+        file = self.files[index]
+        if file.mask is None:
+            raise DataError(f"{file.image} has no mask.")
+        mask = self.coding.read(file.mask)
+        if self.image_size is None:
+            return mask
+        # Exact: sampled at the centers of the new pixels, as bilinear resizing does. Plain "nearest" samples at their
+        # upper left corners, which shifts a mask against its image by up to half a new pixel.
+        resized: Tensor = F.resize(mask[None], list(self.image_size), interpolation=InterpolationMode.NEAREST_EXACT)
+        return resized[0]
+
+    def _stack(self, tensors: Sequence[Tensor], indices: Sequence[int], *, like: Tensor) -> Tensor:
+        for index, tensor in zip(indices, tensors, strict=True):
+            if tensor.shape != tensors[0].shape:
+                first = self.files[indices[0]].image
+                raise DataError(
+                    f"{self.files[index].image} is {_times(tensor.shape)} (height x width), but {first} is "
+                    f"{_times(tensors[0].shape)}; images that go through a network together are of one size. "
+                    "Set data.image_size."
+                )
+        return torch.stack(list(tensors)) if tensors else like
+
+
+def count_pixels(images: MaskedImages, indices: Sequence[int], *, num_classes: int) -> np.ndarray:
+    """How many pixels of each class the masks of some images hold, `(C,)` int64; every mask is read once.
+
+    Raises:
+        DataError: a mask cannot be read or holds unknown values.
+    """
+    counts = np.zeros(IGNORE_INDEX + 1, dtype=np.int64)
+    for index in indices:
+        counts += np.bincount(images.labels([index]).numpy().ravel(), minlength=len(counts))
+    return counts[:num_classes]
+
+
+def _times(shape: Sequence[int]) -> str:
+    return f"{shape[-2]} x {shape[-1]}"

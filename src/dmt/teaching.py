@@ -1,0 +1,108 @@
+"""What a stage is taught by: its teacher's pseudo labels, and what a result tells of them."""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from dmt.config_files import config_hash
+from dmt.data.pseudo_labels import Provenance, PseudoLabels, PseudoStore, PseudoSummary, WithoutLabels
+from dmt.errors import DataError
+from dmt.evaluate import pseudo_label_figures
+from dmt.label import Predict, label, renormalized_by, weights_hash
+from dmt.setting import Arm, Setting, load_trained, stage_of
+from dmt.stage_files import weights_path
+from dmt.types import PseudoSpec, Stage
+
+
+def pseudo_labels(setting: Setting, arm: Arm, stage: Stage) -> tuple[PseudoLabels | None, dict[str, Any]]:
+    """The pseudo labels that a stage trains on, None in a supervised one, and the facts that its result tells.
+
+    Raises:
+        DataError: when the teacher has no usable label at all.
+        NonFiniteError, CheckpointError: see `label`.
+    """
+    if stage.is_supervised:
+        return None, {"top_fraction": None, "num_pseudo_labels": 0}
+    if stage.pseudo is None:
+        without = WithoutLabels(arm.parts.unlabeled, setting.config.ignore_label, setting.task.is_dense)
+        return without, {"top_fraction": None, "num_pseudo_labels": len(without)}
+    pseudo = _select(setting, arm, stage, stage.pseudo)
+    facts = {"top_fraction": stage.pseudo.top_fraction, **_facts(pseudo.summary)}
+    truth = arm.parts.unlabeled.truth
+    if truth is not None and setting.engine.is_main:
+        num_classes = setting.data.num_classes
+        facts |= pseudo_label_figures(pseudo, truth, task=setting.task, num_classes=num_classes)
+    return pseudo, facts
+
+
+def _facts(summary: PseudoSummary) -> dict[str, Any]:
+    return {
+        "num_pseudo_labels": sum(summary.kept),
+        "predicted_per_class": list(summary.predicted),
+        "pseudo_labels_per_class": list(summary.kept),
+        "thresholds_per_class": list(summary.thresholds),
+    }
+
+
+def _select(setting: Setting, arm: Arm, stage: Stage, spec: PseudoSpec) -> PseudoLabels:
+    """Label with the teacher, unless that is done, and keep the most confident part."""
+    store = _labeled_store(setting, arm, stage, spec, folder="pseudo_labels")
+    shares = _class_shares(setting, arm) if spec.selection == "class_prior" else ()
+    if spec.selection == "renormalized":
+        # Just below 1: there the threshold is the least confidence of a class, not the 0 that keeps everything.
+        fraction = min(spec.top_fraction, 1 - 1e-12)
+        direct = store.select(replace(spec, selection="per_class", top_fraction=fraction), class_shares=())
+        predict = renormalized_by(direct.summary.thresholds)
+        store = _labeled_store(setting, arm, stage, spec, folder="pseudo_labels/renormalized", predict=predict)
+        spec = replace(spec, selection="per_class", top_fraction=1.0)
+    pseudo = store.select(spec, class_shares=shares)
+    _warn_never_predicted(setting, arm.title(stage), pseudo.summary)
+    if sum(pseudo.summary.kept) == 0:
+        count = len(arm.parts.unlabeled)
+        raise DataError(f"{arm.title(stage)}: the teacher has no usable label in any of {count} unlabeled images.")
+    return pseudo
+
+
+def _labeled_store(
+    setting: Setting, arm: Arm, stage: Stage, spec: PseudoSpec, *, folder: str, predict: Predict | None = None
+) -> PseudoStore:
+    """The whole store of what a stage's teacher says of every unlabeled image."""
+    teaching = stage_of(setting.plan, spec.teacher, spec.teacher_round)
+    provenance = Provenance(
+        teacher=arm.title(teaching),
+        teacher_hash=weights_hash(weights_path(arm.path(teaching))),
+        config_hash=config_hash(setting.config),
+    )
+    store = setting.task.open_store(arm.path(stage) / folder, arm.parts.unlabeled.keys, provenance, setting.data)
+    if not store.is_whole():
+        label(
+            load_trained(setting, arm, teaching),
+            arm.parts.unlabeled,
+            store,
+            predict=predict,
+            engine=setting.engine,
+            batch_size=setting.config.batch.size,
+            workers=setting.config.workers,
+            title=f"{arm.title(stage)}: labels by {teaching.title}",
+            observer=setting.observer,
+        )
+    return store
+
+
+def _class_shares(setting: Setting, arm: Arm) -> list[float]:
+    """Each class's share of the labeled sites."""
+    counts = torch.zeros(setting.data.num_classes, dtype=torch.int64)
+    for position in range(len(arm.parts.labeled)):
+        labels = arm.parts.labeled.labels([position]).flatten()
+        valid = labels[(labels >= 0) & (labels < len(counts))]
+        counts += torch.bincount(valid, minlength=len(counts))
+    return [count / max(1, int(counts.sum())) for count in counts.tolist()]
+
+
+def _warn_never_predicted(setting: Setting, title: str, summary: PseudoSummary) -> None:
+    names = setting.data.class_names
+    missing = [name for name, count in zip(names, summary.predicted, strict=True) if count == 0]
+    if missing:
+        site = "pixel" if setting.task.is_dense else "image"
+        setting.observer.message(f"{title}: the teacher predicts no {site} as {', '.join(missing)}.")

@@ -1,0 +1,64 @@
+"""Several processes together do what one does alone."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+STEP = """
+import json, sys
+import numpy as np, torch
+from dmt.config_files import load_config
+from dmt.engine import Engine
+from dmt.methods import build_method
+from dmt.types import Batch
+
+config = load_config({"task": "segmentation", "data": {"name": "scenes"}, "method": sys.argv[1],
+                      "loss": {"confidence_threshold": 0.3}})
+torch.manual_seed(0)
+images, targets = torch.rand(8, 2, 6, 5), torch.randint(0, 4, (8, 6, 5))
+confidence = torch.rand(8, 6, 5, dtype=torch.float64)
+# Ignored sites lie in the first half alone: by their own counts, the processes would weigh them differently.
+targets[:4][torch.rand(4, 6, 5) < 0.8] = 255
+is_labeled = torch.arange(8) % 2 == 0
+network = torch.nn.Sequential(torch.nn.Conv2d(2, 6, 3, padding=1), torch.nn.Tanh(), torch.nn.Conv2d(6, 4, 1))
+
+engine = Engine("fp32")
+mine = slice(engine.rank * 8 // engine.world_size, (engine.rank + 1) * 8 // engine.world_size)
+batch = Batch(images=images[mine], targets=targets[mine], confidence=confidence[mine], is_labeled=is_labeled[mine])
+wrapped = engine.distribute(engine.place(network))
+output = build_method(config).training_step({"a": wrapped}, batch, 0.5, np.random.default_rng(0))
+engine.update(output.loss, [torch.optim.SGD(network.parameters(), lr=0.1)])
+if engine.is_main:
+    print(json.dumps({name: one.grad.flatten().tolist() for name, one in network.named_parameters()}))
+"""
+
+
+def gradients(script: Path, method: str, *, processes: int) -> dict[str, list[float]]:
+    launch = [] if processes == 1 else ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, *launch, str(script), method],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=180,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return dict(json.loads(done.stdout.strip().splitlines()[-1]))
+
+
+@pytest.mark.parametrize("method", ["dmt", "online_self_training"])
+def test_ignored_pixels_count_once_over_all_processes(tmp_path: Path, method: str) -> None:
+    """The mean is over the valid sites of the whole batch (contracts, section 5), wherever they are."""
+    script = tmp_path / "step.py"
+    script.write_text(STEP)
+    alone, together = (gradients(script, method, processes=number) for number in (1, 2))
+    assert alone.keys() == together.keys()
+    for name, values in alone.items():
+        assert max(map(abs, values)) > 1e-4, f"{name} has no gradient to compare"
+        assert together[name] == pytest.approx(values, rel=1e-4, abs=1e-7), name
