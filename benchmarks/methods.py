@@ -28,7 +28,6 @@ BEARING_ON_BASELINE = (
     "mixup",
     "ema",
     "supervised",
-    "optimizer",
     "crop",
     "augment",
 )
@@ -81,8 +80,10 @@ def _take_baseline(config: Config, folder: Path, others: list[Path]) -> None:
 
 def _baseline_settings(config: Config) -> dict[str, Any]:
     values = config.model_dump(include=set(BEARING_ON_BASELINE))
+    optimizer = config.optimizer.model_dump(exclude={"lr", "supervised_lr"})
+    lr = config.optimizer.supervised_lr or config.optimizer.lr
     batch = config.batch.supervised or config.batch.size
-    return values | {"batch": batch, "network": config.networks.a.model_dump()}
+    return values | {"optimizer": optimizer, "lr": lr, "batch": batch, "network": config.networks.a.model_dump()}
 
 
 def _yaml_with_precision(config: Config, settled: Config) -> str:

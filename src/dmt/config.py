@@ -83,8 +83,9 @@ class Config(Section):
     batch: BatchConfig = BatchConfig()
     """Batch composition."""
     augment: str = "default"
-    """Augmentation: default (by data set; in segmentation: random scale, crop, flip), none (in segmentation: resized to
-    the crop), reference (the authors' ranges), or a data set's own by name."""
+    """Augmentation: default (by data set), none, reference (the authors' ranges), or a data set's own by name. In
+    segmentation: default (random scale, crop, flip: the paper's), color (the same with brightness, contrast and
+    saturation), no-flip, none (resized to the crop)."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Arithmetic of the networks; auto = bf16 where the machine has it in hardware. Losses are fp32 always."""
     workers: Annotated[int, Field(ge=0)] = 0

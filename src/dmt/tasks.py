@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from dmt.config import Config
-from dmt.data.augment import Augment, Compose, build_augment, to_float
+from dmt.data.augment import STREET_COLORS, Augment, Compose, build_augment, to_float
 from dmt.data.draw import split_classes, split_masks
 from dmt.data.images import DataSet
 from dmt.data.pseudo_labels import Provenance, PseudoStore
@@ -73,6 +73,11 @@ def _named_crop(name: str, config: Config, data: DataSet) -> View:
     return build_view(name, crop_size=(height, width), scale=(low, high))
 
 
+def _colors(config: Config) -> Augment:
+    """What is left to do when views are cut: geometry is done, colors may change (not in the paper)."""
+    return Compose((to_float, STREET_COLORS) if config.augment == "color" else (to_float,))
+
+
 CLASSIFICATION = Task(
     name="classification",
     is_dense=False,
@@ -92,7 +97,7 @@ SEGMENTATION = Task(
     open_store=_mask_store,
     labeled_view=_crop,
     pseudo_view=_pseudo_crop,
-    augment=lambda config: Compose((to_float,)),
+    augment=_colors,
     # One image holds several classes, so labels are not counted by class.
     few_labels=lambda data: 20,
 )

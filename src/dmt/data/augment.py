@@ -213,6 +213,8 @@ class ColorJitter:
 DIGITS_AFFINE = RandomAffine(rotation=15, translation=0.1, scale=(0.87, 1.15), stretch=1.2, shear=8.5)
 FASHION_AFFINE = RandomAffine(rotation=5, translation=0.05, scale=(0.9, 1.1), shear=5)
 PHOTO_AFFINE = RandomAffine(rotation=10, translation=0.1, scale=(0.9, 1.1), fill=0.5)
+STREET_COLORS = ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4)
+"""For masks: a student has to see through what its teacher did not."""
 GRAY_BORDER_CROP = RandomCrop(padding=4, fill=128)
 """The authors' crop, with the gray that their fill value of 128 means (spec, B20)."""
 

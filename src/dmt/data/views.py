@@ -88,16 +88,16 @@ class PlainView:
         return _bytes(levels), label, code
 
 
-VIEWS = ("default", "no-flip", "plain", "none")
-"""Every view by its name; `plain` and `none` are one."""
+VIEWS = ("default", "color", "no-flip", "plain", "none")
+"""Every view by its name; `plain` and `none` are one, and `color` is `default` whose colors change on the device."""
 
 
 def build_view(name: str, *, crop_size: tuple[int, int], scale: tuple[float, float] = (0.5, 1.5)) -> View:
     """The view that `augment` names in segmentation.
 
     Args:
-        name: `default` (random scale, window and mirroring), `no-flip` (the same without mirroring, where left and
-            right matter: digits, letters) or `plain` = `none` (a resize and nothing else).
+        name: `default` and `color` (random scale, window and mirroring), `no-flip` (the same without mirroring, where
+            left and right matter: digits, letters) or `plain` = `none` (a resize and nothing else).
         crop_size: (height, width) of the result.
         scale: smallest and largest factor; `plain` has none.
 
@@ -108,7 +108,7 @@ def build_view(name: str, *, crop_size: tuple[int, int], scale: tuple[float, flo
         raise ConfigError(f"augment is {name!r}; known are {', '.join(VIEWS)}.{did_you_mean(name, VIEWS)}")
     if name in {"plain", "none"}:
         return PlainView(crop_size=crop_size)
-    return RandomView(crop_size=crop_size, scale=scale, flip=0.5 if name == "default" else 0.0)
+    return RandomView(crop_size=crop_size, scale=scale, flip=0.0 if name == "no-flip" else 0.5)
 
 
 def _resize(image: Tensor, label: Tensor, code: Tensor, size: tuple[int, int]) -> Maps:

@@ -6,27 +6,29 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-WIDTHS = (16, 32, 64, 96)
-"""Channels at strides 1, 2, 4, 8."""
+WIDTHS = (24, 48, 96)
+"""Channels at strides 2, 4, 8."""
 
 
 class SmallUNet(nn.Module):
-    """Down by max pooling, up by joining each level with the finer one; `(N, channels, H, W)` -> `(N, C, H, W)`.
+    """Down by max pooling, up by joining each level with the finer one; `(N, channels, H, W)` -> `(N, C, H/2, W/2)`.
 
-    Any size from 8 pixels a side does: what pooling cuts off comes back with the finer level.
+    Any size from 8 pixels a side does: what pooling cuts off comes back with the finer level. Nothing is computed at
+    full size, where a channel costs four times as much.
     """
 
     def __init__(self, *, num_classes: int, in_channels: int) -> None:
         super().__init__()
         self.down = nn.ModuleList(_block(before, after) for before, after in pairwise((in_channels, *WIDTHS)))
         self.up = nn.ModuleList(_block(coarse + fine, fine) for fine, coarse in pairwise(WIDTHS))
+        self.down[0][0].stride = (2, 2)  # type: ignore[index]
         self.classifier = nn.Conv2d(WIDTHS[0], num_classes, 1)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits of normalized images, at their size."""
+        """Logits of normalized images, at half their size, rounded up."""
         levels = [self.down[0](images)]
         for block in self.down[1:]:
             levels.append(block(F.max_pool2d(levels[-1], 2)))
