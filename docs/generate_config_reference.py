@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types
+import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from dmt.config import Config
+from dmt.config import SEGMENTATION_DEFAULTS, Config
 
 TARGET = Path(__file__).with_name("config.md")
 
@@ -35,13 +36,22 @@ and values of the wrong type are errors, all reported at once; `dmt config NAME`
 in. `duration` and `supervised` replace the preset's as a whole, since only one of their keys may be set.
 """
 
+SEGMENTATION = """
+The defaults in the tables are those of classification. `task: segmentation` begins with others, the paper's for PASCAL
+VOC:
+
+```yaml
+{defaults}```
+"""
+
 _TYPE_NAMES = {bool: "true or false", int: "integer", float: "number", str: "text", type(None): "null", Any: "value"}
 _BOUNDS = {annotated_types.Ge: ">=", annotated_types.Gt: ">", annotated_types.Le: "<=", annotated_types.Lt: "<"}
 
 
 def reference() -> str:
     """The whole page."""
-    return INTRODUCTION + "".join(_section("", Config))
+    defaults = yaml.safe_dump(SEGMENTATION_DEFAULTS, sort_keys=False, default_flow_style=None, width=110)
+    return INTRODUCTION + SEGMENTATION.format(defaults=defaults) + "".join(_section("", Config))
 
 
 def _section(names: str, model: type[BaseModel], intro: str = "") -> Iterator[str]:

@@ -1,11 +1,13 @@
 """Which labels a run trains on and chooses by, from what the config leaves open."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from torch import nn
 from torch.utils.data import Subset, TensorDataset
 
@@ -14,7 +16,7 @@ from dmt.config import Config
 from dmt.config_files import load_config
 from dmt.data.images import DataSet
 from dmt.data.parts import Part
-from dmt.errors import ConfigError
+from dmt.errors import ConfigError, DataError
 from dmt.methods import build_method
 from dmt.run import run
 from tiny_runs import (
@@ -78,7 +80,7 @@ def test_a_validation_part_that_the_data_bring_is_taken() -> None:
     config = load_config(tiny_config(validation={}))
     parts = {name: striped_set(30, seed=1) for name in ("train", "validation", "test")}
     resolved = resolve_validation(config, load_data(config, parts), plan=build_method(config).plan())
-    assert resolved.validation.source == "none"
+    assert resolved.validation.source == "given"
 
 
 def test_class_prior_counts_exactly(tmp_path: Path) -> None:
@@ -119,9 +121,65 @@ def test_choices_between_networks_for_masks_are_made_by_folds_under_twenty_masks
 
 def test_masks_that_the_data_bring_for_choices_are_taken() -> None:
     data = masks(validation=masked_images(4, seed=5))
-    assert resolved(mask_config(validation={}), data) == "none"
-    with pytest.raises(ConfigError, match="bring a validation part"):
-        resolved(mask_config(validation={"source": "cut"}), data)
+    assert resolved(mask_config(validation={}), data) == "given"
+    assert resolved(mask_config(validation={}, method="supervised"), data) == "given"
+    assert resolved(mask_config(validation={"source": "given"}), data) == "given"
+    for source in ("extra", "cut", "cross_validation"):
+        with pytest.raises(ConfigError, match=f"is '{source}', but the data bring a validation part; .* to none"):
+            resolved(mask_config(validation={"source": source}), data)
+    with pytest.raises(ConfigError, match=r"is 'given', but the data bring no validation part\. Add one, or set"):
+        resolved(mask_config(validation={"source": "given"}), masks())
+
+
+@pytest.mark.parametrize("needs_all_labels", [False, True])
+def test_an_explicit_none_leaves_out_the_part_that_the_data_bring(tmp_path: Path, needs_all_labels: bool) -> None:
+    data = masks(validation=masked_images(4, seed=5, prefix="val"))
+    for source, keys in (("given", [f"val/{index:03d}" for index in range(4)]), ("none", [])):
+        config = mask_config(validation={"source": source})
+        assert resolved(config, data) == source
+        main, folds = build_arms(config, data, tmp_path / source, needs_all_labels=needs_all_labels)
+        assert folds == []
+        assert ([] if main.parts.validation is None else main.parts.validation.keys) == keys
+        assert (tmp_path / source / "splits/validation.txt").read_text().split() == keys
+
+
+def test_a_resume_refuses_another_validation_part(tmp_path: Path) -> None:
+    config = mask_config(validation={"source": "given"})
+    for count in (4, 4, 5):
+        data = masks(validation=masked_images(count, seed=5, prefix="val"))
+        if count == 4:
+            build_arms(config, data, tmp_path, needs_all_labels=False)
+            continue
+        with pytest.raises(DataError, match=r"splits/validation\.txt is not the validation part .*\(5 images\)"):
+            build_arms(config, data, tmp_path, needs_all_labels=False)
+
+
+def test_classes_that_no_drawn_mask_shows_are_warned_of(tmp_path: Path) -> None:
+    """The masks that are trained on count, and not those of images that were not drawn."""
+    train = masked_images(30, seed=1)
+    config = mask_config(data={"name": "bands", "num_labeled": 7})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        main, _ = build_arms(config, masks(), tmp_path / "all", needs_all_labels=False)
+    drawn = set(main.parts.labeled.indices)
+    without_green = [
+        torch.where(mask == 1, 0, mask) if index in drawn else mask for index, mask in enumerate(train.masks)
+    ]
+    data = tiny_masks(train=replace(train, masks=without_green))
+    with pytest.warns(UserWarning, match="None of the 7 labeled masks shows green: nothing") as caught:
+        build_arms(config, data, tmp_path / "some", needs_all_labels=False)
+    assert len(caught) == 1
+
+
+def test_views_of_images_of_several_sizes_need_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dmt.assemble.load_dataset", lambda *_, **__: masks())
+    message = r"crop\.size is not set.* train/000 is 10 x 12 .*, train/002 is 9 x 14\. Set crop\.size=\["
+    with pytest.raises(ConfigError, match=message):
+        load_data(mask_config(crop={}), None)
+    assert len(load_data(mask_config(), None).train) == 30
+    even = tiny_masks(train=masked_images(4, seed=1, sizes=[(10, 12)]))
+    monkeypatch.setattr("dmt.assemble.load_dataset", lambda *_, **__: even)
+    assert load_data(mask_config(crop={}), None) is even
 
 
 def test_a_single_stage_leaves_nothing_to_choose() -> None:

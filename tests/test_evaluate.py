@@ -145,7 +145,9 @@ def noisy(source: MaskedArrays, positions: Sequence[int], *, ignored: float) -> 
 def test_pseudo_masks_are_held_against_the_truth_where_both_are_known() -> None:
     source = masks()
     pseudo = noisy(source, [4, 1, 9, 2], ignored=0.4)
-    found = pseudo_label_figures(pseudo, SealedLabels(Part(source, tuple(range(11)))), task=SEGMENTATION, num_classes=3)
+    found = pseudo_label_figures(
+        pseudo, SealedLabels(Part(source, tuple(range(11)))), task=SEGMENTATION, num_classes=3, engine=Engine("fp32")
+    )
     pairs = [
         pair
         for position, label in zip(pseudo.positions.tolist(), pseudo.labels, strict=True)
@@ -164,7 +166,9 @@ def test_pseudo_masks_whose_truth_is_ignored_can_still_be_written() -> None:
     source = masks()
     truth = replace(source, masks=[torch.full_like(mask, 255) for mask in source.masks])
     sealed = SealedLabels(Part(truth, tuple(range(11))))
-    found = pseudo_label_figures(noisy(source, [4, 1], ignored=0.4), sealed, task=SEGMENTATION, num_classes=3)
+    found = pseudo_label_figures(
+        noisy(source, [4, 1], ignored=0.4), sealed, task=SEGMENTATION, num_classes=3, engine=Engine("fp32")
+    )
     assert json.dumps(found, allow_nan=False)
 
 
@@ -175,7 +179,7 @@ def test_pseudo_labels_of_images_are_held_against_the_truth() -> None:
     guesses = [truth[0], truth[1], (truth[2] + 1) % 3, truth[3], (truth[4] + 2) % 3]
     pseudo = Kept(torch.tensor(positions), [torch.tensor(guess) for guess in guesses], NO_SUMMARY)
     sealed = SealedLabels(Part(source, tuple(range(11))))
-    found = pseudo_label_figures(pseudo, sealed, task=CLASSIFICATION, num_classes=3)
+    found = pseudo_label_figures(pseudo, sealed, task=CLASSIFICATION, num_classes=3, engine=Engine("fp32"))
     assert found == {"pseudo_label_accuracy": 60.0}
 
 
@@ -183,5 +187,5 @@ def test_positions_are_those_of_the_unlabeled_part() -> None:
     source = masks()
     part = Part(source, (10, 8, 6))
     pseudo = Kept(torch.tensor([2, 0]), [source.masks[6], source.masks[10]], NO_SUMMARY)
-    found = pseudo_label_figures(pseudo, SealedLabels(part), task=SEGMENTATION, num_classes=3)
+    found = pseudo_label_figures(pseudo, SealedLabels(part), task=SEGMENTATION, num_classes=3, engine=Engine("fp32"))
     assert found == {"pseudo_label_accuracy": 100.0, "pseudo_label_mean_iou": 100.0}

@@ -14,6 +14,7 @@ from dmt.data.own import data_set_from_torch
 from dmt.data.parts import Part, UnlabeledPart
 from dmt.data.pseudo_labels import WithoutLabels
 from dmt.data.views import PlainView, RandomView
+from dmt.errors import ConfigError
 from dmt.metrics import mean_iou
 from dmt.models.weights import read_metadata
 from dmt.run import run
@@ -175,10 +176,17 @@ def test_views_are_those_of_the_config(run_masks: RunMasks, trainings: dict[str,
     batches = trainings["round 1, network a"].batches
     assert batches.labeled_view == RandomView(crop_size=(6, 9), scale=(0.7, 1.2))
     assert batches.pseudo_view == PlainView(crop_size=(6, 9))
-    run_masks(name="same", crop={"size": None}, augment="no-flip")
+    run_masks(name="same", crop={"size": [10, 12]}, augment="no-flip")
     batches = trainings["round 1, network a"].batches
-    # The size of the first training image.
     assert batches.labeled_view == batches.pseudo_view == RandomView(crop_size=(10, 12), flip=0.0)
+
+
+def test_a_crop_may_be_left_out_where_images_have_one_size(run_masks: RunMasks, trainings: dict[str, Training]) -> None:
+    alike = tiny_masks(train=masked_images(12, seed=1, sizes=[(9, 14)]))
+    run_masks(bands=alike, crop={"size": None})
+    assert trainings["round 1, network a"].batches.labeled_view == RandomView(crop_size=(9, 14))
+    with pytest.raises(ConfigError, match=r"crop\.size is not set, and training images differ in size"):
+        run_masks(name="mixed", crop={"size": None})
 
 
 def test_images_are_not_cut_in_classification(trainings: dict[str, Training], tmp_path: Path) -> None:

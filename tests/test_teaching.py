@@ -152,7 +152,9 @@ def test_what_is_kept_by_a_threshold_is_surer_than_it(run_masks: RunMasks, train
 
 
 def test_without_any_usable_label_the_run_stops_and_says_so(run_masks: RunMasks) -> None:
-    with pytest.raises(DataError, match="round 1, network a: the teacher has no usable label in any of 8 unlabeled"):
+    with pytest.raises(
+        DataError, match=r"round 1, network a: no label in 8 .* surer than loss\.confidence_threshold=1"
+    ):
         run_masks(rounds={"top_fractions": [1.0], "selection": "threshold"}, loss={"confidence_threshold": 1.0})
 
 

@@ -1,5 +1,6 @@
 """From a config to the parts of a run: data, splits, networks. Names of registries are checked here."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -12,13 +13,14 @@ from torch.utils.data import Dataset
 from dmt.config import Config
 from dmt.data.catalog import load_dataset
 from dmt.data.draw import num_labels
-from dmt.data.images import DataSet
+from dmt.data.images import DataSet, ImageSet
 from dmt.data.own import data_set_from_torch
 from dmt.data.parts import Part, Parts, UnlabeledPart
 from dmt.data.split_files import read_split, write_split
 from dmt.data.splits import Split, difference_maximized, folds
 from dmt.errors import ConfigError
 from dmt.models.network import Network, Preprocessing, check_output
+from dmt.models.pairs import warn_equal_starts
 from dmt.models.registry import build_network
 from dmt.randomness import generator, seeded_torch
 from dmt.setting import Arm
@@ -32,7 +34,7 @@ def load_data(config: Config, datasets: Mapping[str, Dataset[Any]] | None) -> Da
     """The data set that the config names, or the user's own torch data sets.
 
     Raises:
-        ConfigError: an unknown name, or a class that would be ignored.
+        ConfigError: an unknown name, a class that would be ignored, or images of several sizes without `crop.size`.
         DataError: files or parts that are missing or broken.
     """
     if datasets is None:
@@ -48,20 +50,24 @@ def load_data(config: Config, datasets: Mapping[str, Dataset[Any]] | None) -> Da
             f"data.ignore_index is {config.ignore_label}, which is class {name!r}; use -1, or a number above "
             f"{data.num_classes - 1}."
         )
+    if TASKS[config.task].is_dense:
+        _check_crop(config, data)
     return data
 
 
 def resolve_validation(config: Config, data: DataSet, *, plan: Sequence[Stage]) -> Config:
-    """Settle where the labels for choices come from, where the config leaves it open."""
+    """Settle where the labels for choices come from, where the config leaves it open.
+
+    Raises:
+        ConfigError: the config asks for a validation part that the data do not bring, or for another beside theirs.
+    """
     if config.validation.source is not None:
-        if config.validation.source != "none" and data.validation is not None:
-            raise ConfigError(
-                f"validation.source is {config.validation.source!r}, but the data bring a validation part; "
-                "leave validation.source out."
-            )
+        _check_source(config.validation.source, data)
         return config
-    if data.validation is not None or len(plan) == 1:
-        source = "none"  # the data bring their own part, or there is nothing to choose from
+    if data.validation is not None:
+        source = "given"
+    elif len(plan) == 1:
+        source = "none"  # there is nothing to choose from
     elif num_labels(config, data) < TASKS[config.task].few_labels(data):
         source = "cross_validation"  # setting labels aside would cost more than it tells
     else:
@@ -77,6 +83,8 @@ def build_arms(config: Config, data: DataSet, folder: Path, *, needs_all_labels:
     task = TASKS[config.task]
     split = _split(config, data, task, folder / "splits", needs_all_labels=needs_all_labels)
     main = Arm(name="", folder=folder, parts=_parts(config, data, split, split.labeled))
+    if task.is_dense:
+        _warn_missing_classes(main.parts.labeled, data)
     if config.validation.source != "cross_validation" or needs_all_labels:
         return main, []
     # Images hold several classes in segmentation: nothing to balance.
@@ -107,10 +115,62 @@ def network_builder(
         with seeded_torch(stream):
             return _configured_network(config, label, data) if models is None else _own_network(models, label, data)
 
-    for label in sorted({label for stage in plan for label in stage.trains}):
+    labels = sorted({label for stage in plan for label in stage.trains})
+    if models is None and len(labels) > 1:
+        warn_equal_starts(config)
+    for label in labels:
         images = data.train.images([0]).repeat(2, 1, 1, 1).float() / 255
         check_output(build(label, generator(config.seed, "unused")), images, dense=TASKS[config.task].is_dense)
     return build
+
+
+def _check_crop(config: Config, data: DataSet) -> None:
+    """Without `crop.size` views are as large as the images, which must be of one size then."""
+    if config.crop.size is not None:
+        return
+    first = data.image_size
+    other = next((index for index in range(len(data.train)) if data.train.size(index) != first), None)
+    if other is not None:
+        height, width = data.train.size(other)
+        raise ConfigError(
+            f"crop.size is not set, and training images differ in size: {data.train.key(0)} is {first[0]} x {first[1]} "
+            f"(height x width), {data.train.key(other)} is {height} x {width}. Set crop.size=[HEIGHT, WIDTH], the size "
+            "of what is cut out of each."
+        )
+
+
+def _check_source(source: str, data: DataSet) -> None:
+    if source == "given" and data.validation is None:
+        raise ConfigError(
+            "validation.source is 'given', but the data bring no validation part. Add one, or set validation.source to "
+            "cut, cross_validation or none, or leave it out."
+        )
+    if source not in ("given", "none") and data.validation is not None:
+        raise ConfigError(
+            f"validation.source is {source!r}, but the data bring a validation part; leave validation.source out, or "
+            "set it to none to make no choice."
+        )
+
+
+def _given(config: Config, data: DataSet) -> ImageSet | None:
+    """The validation part that the data bring, where choices are made by it."""
+    return data.validation if config.validation.source == "given" else None
+
+
+def _warn_missing_classes(labeled: Part, data: DataSet) -> None:
+    """Name the classes that no mask to train on shows; masks are read until each class was seen."""
+    missing = set(range(data.num_classes))
+    for position in range(len(labeled)):
+        if not missing:
+            return
+        missing.difference_update(np.unique(labeled.labels([position]).numpy()).tolist())
+    if missing:
+        names = ", ".join(data.class_names[k] for k in sorted(missing))
+        warnings.warn(
+            f"None of the {len(labeled)} labeled masks shows {names}: nothing teaches the network these classes.",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def _configured_network(config: Config, label: str, data: DataSet) -> Network:
@@ -132,9 +192,9 @@ def _configured_network(config: Config, label: str, data: DataSet) -> Network:
 
 def _split(config: Config, data: DataSet, task: Task, folder: Path, *, needs_all_labels: bool) -> Split:
     if (folder / "test.txt").is_file():
-        return read_split(folder, train=data.train, test=data.test)
+        return read_split(folder, train=data.train, test=data.test, validation=_given(config, data))
     split = _oracle_split(data) if needs_all_labels else task.draw(config, data)
-    write_split(split, folder, train=data.train, test=data.test)
+    write_split(split, folder, train=data.train, test=data.test, validation=_given(config, data))
     return split
 
 
@@ -152,10 +212,10 @@ def _parts(
     config: Config, data: DataSet, split: Split, labeled: tuple[int, ...], held_out: tuple[int, ...] = ()
 ) -> Parts:
     """An arm's images; folds are not scored on the test part, which decides nothing."""
-    set_aside = held_out or split.validation
+    set_aside, given = held_out or split.validation, _given(config, data)
     validation = Part(data.train, set_aside) if set_aside else None
-    if data.validation is not None and not held_out:
-        validation = Part(data.validation, tuple(range(len(data.validation))))
+    if given is not None:
+        validation = Part(given, tuple(range(len(given))))
     truth_known = bool(split.unlabeled) and bool(data.train.known()[list(split.unlabeled)].all())
     scored = data.test is not None and not held_out
     return Parts(

@@ -53,11 +53,11 @@ def choose(plan: tuple[Stage, ...], validation: Mapping[Stage, Scores]) -> Choic
     return Choice(last, f"{why}one standard error", last)
 
 
-def unequal_pair(plan: tuple[Stage, ...], validation: Mapping[Stage, Scores]) -> str | None:
+def unequal_pair(plan: tuple[Stage, ...], validation: Mapping[Stage, Scores], *, sampled: bool = False) -> str | None:
     """A sentence where two networks that teach each other start far apart, by validation; else None.
 
     The paper's networks are of like strength; where no second one is, it takes the better weights twice, with
-    difference-maximized sampling (section 4.1.2).
+    difference-maximized sampling (section 4.1.2), which `sampled` says is done.
     """
     starts = {stage.network: stage for stage in plan if stage.round == 0 and stage in validation}
     if len(starts) < 2:
@@ -67,7 +67,10 @@ def unequal_pair(plan: tuple[Stage, ...], validation: Mapping[Stage, Scores]) ->
     if gap <= max(MAX_UNEQUAL_POINTS, error):
         return None
     title = validation[starts[strong]].title
+    advice = f"Give both the name and weights of {strong}, and set rounds.dms_share=0.8."
+    if sampled:
+        advice = "Samples of more labels each (rounds.dms_share) may bring them together."
     return (
         f"The networks are unequal: after round 0, {strong} is {gap:.1f} points of validation {title} above {weak}, "
-        f"which is to teach it. Give both the name and weights of {strong}, and set rounds.dms_share=0.8."
+        f"which is to teach it. {advice}"
     )

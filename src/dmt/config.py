@@ -35,8 +35,8 @@ SEGMENTATION_DEFAULTS: dict[str, Any] = {
     "optimizer": {"lr": 1.0e-3, "supervised_lr": 2.0e-3, "schedule": "poly"},
     "batch": {"size": 8, "labeled": 1},
     "networks": {
-        "a": {"name": "deeplab:torchvision:resnet50"},
-        "b": {"name": "deeplab:torchvision:resnet50"},
+        "a": {"name": "deeplab:torchvision:resnet50", "weights": "pretrained"},
+        "b": {"name": "deeplab:torchvision:resnet50", "weights": "pretrained"},
     },
 }
 """Where the defaults of segmentation are others than those of classification: the paper's for PASCAL VOC."""
@@ -114,6 +114,8 @@ class Config(Section):
             problems.append("duration.oracle_epochs: only `supervised` knows it; give steps or epochs")
         if self.rounds.dms_share is not None and self.scheme != "mutual":
             problems.append("rounds.dms_share: samples for two networks need scheme=mutual")
+        if self.crop.pseudo == "plain" and self.augment == "color":
+            problems.append("crop.pseudo: plain views keep their colors, and augment=color changes those of all images")
         if self.crop.scale[0] > self.crop.scale[1]:
             problems.append(f"crop.scale: found {self.crop.scale}; the smallest factor comes first")
         if problems:
@@ -132,7 +134,12 @@ class Config(Section):
 
 
 def _beneath(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    """`values`, with `defaults` where they say nothing; a section that is given as null stays null."""
+    """`values`, with `defaults` where they say nothing; a section that is given as null stays null.
+
+    A network that is named gets nothing of the default one's: weights belong to a name.
+    """
+    if "name" in values and "name" in defaults:
+        return values
     merged = {**defaults, **values}
     for key, default in defaults.items():
         if isinstance(default, dict) and isinstance(values.get(key), dict):

@@ -31,7 +31,8 @@ class DataConfig(Section):
     root: str | None = None
     """Folder of the data; null where it is embedded or found in the usual place."""
     num_labeled: Count | None = None
-    """How many labels are used for training (images, drawn class-balanced by split_seed); null = all there are."""
+    """How many labels are used for training (images, drawn by split_seed; in classification class-balanced); null = all
+    there are."""
     labeled: str | None = None
     """A text file that names the labeled images, one key a line, instead of num_labeled; like those below, relative to
     the working folder or else to root."""
@@ -56,10 +57,11 @@ class DataConfig(Section):
 class ValidationConfig(Section):
     """The labels that choices are made by; never the ones that are reported."""
 
-    source: Literal["extra", "cut", "cross_validation", "none"] | None = None
+    source: Literal["extra", "cut", "cross_validation", "given", "none"] | None = None
     """extra: labels on top of num_labeled (the paper's valtiny); cut: taken out of num_labeled; cross_validation: the
-    whole run again without each fold of the labeled set; none: the last round is final. null: the validation part that
-    the data bring; else cross_validation under 10 labels a class, else cut."""
+    whole run again without each fold of the labeled set; given: the validation part that the data bring; none: the last
+    round is final. null: given where the data bring a part, else cross_validation under 10 labels a class (under 20
+    masks in segmentation), else cut."""
     size: Count | None = None
     """Images of `extra` and `cut`; null = a tenth of num_labeled, at least one a class."""
     num_folds: Annotated[int, Field(ge=2)] = 2
@@ -129,7 +131,7 @@ class CropConfig(Section):
     """The training view of an image in segmentation."""
 
     size: Annotated[list[Count], Field(min_length=2, max_length=2)] | None = None
-    """Height and width of what is cut out of each image; null = the size of the first training image."""
+    """Height and width of what is cut out of each image; null = the size of the images, where they all have one."""
     scale: Annotated[list[Annotated[float, Field(gt=0.0)]], Field(min_length=2, max_length=2)] = [0.5, 1.5]
     """Smallest and largest factor by which an image is resized before."""
     pseudo: Literal["same", "plain"] = "same"

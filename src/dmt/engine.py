@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator, PartialState
-from accelerate.utils import gather_object, reduce
+from accelerate.utils import broadcast, gather_object, reduce
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -80,6 +80,12 @@ class Engine:
         for optimizer in optimizers:
             self._scaler.step(optimizer)
         self._scaler.update()
+
+    def align(self, network: nn.Module) -> None:
+        """Give every process the main one's buffers: BatchNorm's statistics are each process's own while it trains."""
+        if self.world_size > 1:
+            for buffer in network.buffers():
+                buffer.copy_(broadcast(buffer))
 
     def gather(self, values: Sequence[Any]) -> list[Any]:
         """The concatenation of every process's list, on every process."""

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dmt.data.parts import Part, SealedLabels
 from dmt.data.pseudo_labels import PseudoLabels
 from dmt.engine import Engine
+from dmt.errors import DataError
 from dmt.inference import infer
 from dmt.metrics import accuracy, confusion_matrix, mean_iou
 from dmt.scores import Scores, rounded
@@ -41,18 +42,34 @@ def evaluate(
 
 
 def pseudo_label_figures(
-    pseudo: PseudoLabels, truth: SealedLabels, *, task: Task, num_classes: int
+    pseudo: PseudoLabels, truth: SealedLabels, *, task: Task, num_classes: int, engine: Engine
 ) -> dict[str, float]:
-    """How many of the selected pseudo labels are right, percent; for the report, never for training."""
-    known = truth.open()
-    confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64)
+    """How many of the selected pseudo labels are right, percent; for the report, never for training.
+
+    Raises:
+        DataError: when a true label cannot be read; on every process, wherever it happened.
+    """
     # Masks one by one: they differ in size, and all of them are more than memory holds.
     size = 1 if task.is_dense else max(1, len(pseudo))
-    for start in range(0, len(pseudo), size):
-        items = list(range(start, min(start + size, len(pseudo))))
-        label = pseudo.read(items)[0].flatten()
-        target = known.labels(pseudo.positions[items].tolist()).flatten()
-        kept = (label >= 0) & (label < num_classes)
-        confusion += confusion_matrix(label[kept], target[kept], num_classes=num_classes)
-    figures = {"pseudo_label_accuracy": accuracy(confusion)}
-    return rounded(figures | ({"pseudo_label_mean_iou": float(mean_iou(confusion))} if task.is_dense else {}))
+    starts = range(0, len(pseudo), size)
+    known = truth.open()
+    confusion, problem = torch.zeros(num_classes, num_classes, dtype=torch.int64), ""
+    try:
+        for number in engine.share(len(starts)):
+            items = list(range(starts[number], min(starts[number] + size, len(pseudo))))
+            confusion += _held_against(pseudo, known, items, num_classes)
+    except DataError as error:
+        problem = str(error)
+    told = engine.gather([(confusion, problem)])
+    if problems := [text for _, text in told if text]:
+        raise DataError(problems[0])
+    total = torch.stack([one for one, _ in told]).sum(dim=0)
+    figures = {"pseudo_label_accuracy": accuracy(total)}
+    return rounded(figures | ({"pseudo_label_mean_iou": float(mean_iou(total))} if task.is_dense else {}))
+
+
+def _held_against(pseudo: PseudoLabels, known: Part, items: list[int], num_classes: int) -> Tensor:
+    label = pseudo.read(items)[0].flatten()
+    target = known.labels(pseudo.positions[items].tolist()).flatten()
+    kept = (label >= 0) & (label < num_classes)
+    return confusion_matrix(label[kept], target[kept], num_classes=num_classes)

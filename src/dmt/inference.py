@@ -7,8 +7,9 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
+from dmt.data.loaders import load_in_order
 from dmt.engine import Engine
 from dmt.types import Observer
 
@@ -66,13 +67,7 @@ def infer(
     """
     batches = batches_of_one_size(part, batch_size)
     mine = list(engine.share(len(batches)))
-    loader = DataLoader(
-        _ImageBatches(part, batches),
-        batch_size=None,
-        sampler=mine,
-        num_workers=workers,
-        generator=torch.Generator(),
-    )
+    loader = load_in_order(_ImageBatches(part, batches), mine, workers=workers)
     observer.task_started(title, len(part))
     done = 0
     for number, images in zip(mine, loader, strict=True):

@@ -23,6 +23,7 @@ def build_result(
     parts: Parts,
     *,
     ensemble: Scores | None,
+    warning: str | None,
     class_names: Sequence[str],
     seconds: float,
     peak_memory_mb: int,
@@ -55,6 +56,8 @@ def build_result(
     if ensemble is not None:
         result["ensemble"] = ensemble.figures()
     result["picked"] = {"what": choice.stage.title, "why": choice.why}
+    if warning is not None:
+        result["warnings"] = [warning]
     result["final"] = _test_figures(_record_of(choice.stage, records), class_names)
     return result
 

@@ -91,12 +91,12 @@ def run(
         _describe(folder, engine, plan)
         observer.run_started(str(folder.path), len(plan) * (1 + len(folds)))
 
-        records = [run_stage(setting, main, stage) for stage in plan]
+        records = [run_stage(setting, main, stage) for stage in plan if stage.round == 0]
+        _warn_unequal(plan, _validation_scores(records, []), config)
+        records += [run_stage(setting, main, stage) for stage in plan if stage.round > 0]
         held_out = [[run_stage(setting, fold, stage) for stage in plan] for fold in folds]
         validation = _validation_scores(records, held_out)
         choice = choose(plan, validation)
-        if warning := unequal_pair(plan, validation):
-            observer.message(warning)
 
         result = build_result(
             config,
@@ -105,6 +105,7 @@ def run(
             choice,
             main.parts,
             ensemble=ensemble_scores(setting, main),
+            warning=unequal_pair(plan, validation, sampled=config.rounds.dms_share is not None),
             class_names=data.class_names,
             seconds=sum(record.facts["seconds"] for arm in [records, *held_out] for record in arm),
             peak_memory_mb=peak_memory_mb(engine.device),
@@ -162,6 +163,12 @@ def _validation_scores(
         of_folds[0].stage: _pooled([record.scores["validation"] for record in of_folds])
         for of_folds in zip(*held_out, strict=True)
     }
+
+
+def _warn_unequal(plan: tuple[Stage, ...], validation: Mapping[Stage, Scores], config: Config) -> None:
+    """Say so before the rounds begin, where labels for choices show it."""
+    if message := unequal_pair(plan, validation, sampled=config.rounds.dms_share is not None):
+        warnings.warn(message, stacklevel=3)
 
 
 def _pooled(scores: Sequence[Scores]) -> Scores:

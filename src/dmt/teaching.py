@@ -29,11 +29,20 @@ def pseudo_labels(setting: Setting, arm: Arm, stage: Stage) -> tuple[PseudoLabel
         return without, {"top_fraction": None, "num_pseudo_labels": len(without)}
     pseudo = _select(setting, arm, stage, stage.pseudo)
     facts = {"top_fraction": stage.pseudo.top_fraction, **_facts(pseudo.summary)}
+    return pseudo, facts | _truth_figures(setting, arm, pseudo)
+
+
+def _truth_figures(setting: Setting, arm: Arm, pseudo: PseudoLabels) -> dict[str, float]:
+    """How good pseudo labels are, where that is known; no run should end over labels that nobody needs."""
     truth = arm.parts.unlabeled.truth
-    if truth is not None and setting.engine.is_main:
-        num_classes = setting.data.num_classes
-        facts |= pseudo_label_figures(pseudo, truth, task=setting.task, num_classes=num_classes)
-    return pseudo, facts
+    if truth is None:
+        return {}
+    num_classes = setting.data.num_classes
+    try:
+        return pseudo_label_figures(pseudo, truth, task=setting.task, num_classes=num_classes, engine=setting.engine)
+    except DataError as error:
+        setting.observer.message(f"How good the pseudo labels are is not told: {error}")
+        return {}
 
 
 def _facts(summary: PseudoSummary) -> dict[str, Any]:
@@ -55,13 +64,23 @@ def _select(setting: Setting, arm: Arm, stage: Stage, spec: PseudoSpec) -> Pseud
         direct = store.select(replace(spec, selection="per_class", top_fraction=fraction), class_shares=())
         predict = renormalized_by(direct.summary.thresholds)
         store = _labeled_store(setting, arm, stage, spec, folder="pseudo_labels/renormalized", predict=predict)
-        spec = replace(spec, selection="per_class", top_fraction=1.0)
-    pseudo = store.select(spec, class_shares=shares)
+        chosen = store.select(replace(spec, selection="per_class", top_fraction=1.0), class_shares=())
+        pseudo = chosen.summarized_as(replace(direct.summary, kept=chosen.summary.kept))
+    else:
+        pseudo = store.select(spec, class_shares=shares)
     _warn_never_predicted(setting, arm.title(stage), pseudo.summary)
     if sum(pseudo.summary.kept) == 0:
-        count = len(arm.parts.unlabeled)
-        raise DataError(f"{arm.title(stage)}: the teacher has no usable label in any of {count} unlabeled images.")
+        raise _nothing_kept(arm.title(stage), spec, len(arm.parts.unlabeled))
     return pseudo
+
+
+def _nothing_kept(title: str, spec: PseudoSpec, count: int) -> DataError:
+    if spec.selection == "threshold":
+        return DataError(
+            f"{title}: no label in {count} unlabeled images is surer than loss.confidence_threshold={spec.threshold}. "
+            "Lower it."
+        )
+    return DataError(f"{title}: the teacher has no usable label in any of {count} unlabeled images.")
 
 
 def _labeled_store(

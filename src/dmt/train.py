@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dmt.checkpoint import CheckpointClock, Trainee, load_checkpoint, save_checkpoint
 from dmt.config_sections import CheckpointConfig
-from dmt.data.loaders import StepBatches, load_steps
+from dmt.data.loaders import StepBatches, load_in_order
 from dmt.engine import Engine
 from dmt.errors import NonFiniteError
 from dmt.metrics_log import MetricsLog
@@ -77,7 +77,7 @@ def train(training: Training, *, engine: Engine, observer: Observer, metrics: Me
     window: list[StepOutput] = []
     observer.task_started(training.title, training.steps, start)
     steps = range(start, training.steps)
-    for step, batch in zip(steps, load_steps(training.batches, steps, workers=training.workers), strict=True):
+    for step, batch in zip(steps, load_in_order(training.batches, steps, workers=training.workers), strict=True):
         window.append(_train_step(training, networks, batch, step, engine))
         done = step + 1
         if len(window) == WINDOW or done == training.steps:
@@ -89,6 +89,9 @@ def train(training: Training, *, engine: Engine, observer: Observer, metrics: Me
                 _write_checkpoint(training, done, engine)
             window = []
     _check_weights(training, training.steps)
+    for trainee in training.trainees.values():
+        engine.align(trainee.network)
+        engine.align(trainee.reported)
     observer.task_finished()
 
 

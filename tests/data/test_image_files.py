@@ -1,6 +1,9 @@
 """Image files of every kind that users bring, and broken ones."""
 
 import io
+import re
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +12,7 @@ from PIL import Image
 from tiny_masks import photo, save
 
 from dmt.data.image_files import IMAGE_SUFFIXES, list_files, read_image, read_size
+from dmt.data.mask_coding import plain_coding
 from dmt.errors import DataError
 
 COLOR = photo(0)
@@ -65,18 +69,102 @@ def test_rotation_by_exif_is_not_applied(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "suffix", "image"),
+    ("bits", "suffix", "image"),
     [
-        ("I;16", ".png", Image.fromarray(GRAY.astype(np.uint16) * 256)),
-        ("F", ".tif", Image.fromarray(GRAY.astype(np.float32))),
-        ("I", ".tif", Image.fromarray(GRAY.astype(np.int32))),
-        ("LAB", ".tif", Image.merge("LAB", [Image.fromarray(GRAY)] * 3)),
+        (16, ".png", Image.fromarray(GRAY.astype(np.uint16) * 256)),
+        (16, ".tif", Image.fromarray(GRAY.astype(np.uint16) * 256)),
+        (32, ".tif", Image.fromarray(GRAY.astype(np.float32))),
+        (32, ".tif", Image.fromarray(GRAY.astype(np.int32))),
     ],
 )
-def test_more_than_eight_bits_or_no_colors(tmp_path: Path, mode: str, suffix: str, image: Image.Image) -> None:
-    path = write(tmp_path / f"x{suffix}", image)
-    with pytest.raises(DataError, match=rf"x{suffix} is a PIL image of mode {mode}; 8-bit modes.*0\.\.255"):
+def test_more_than_eight_bits(tmp_path: Path, bits: int, suffix: str, image: Image.Image) -> None:
+    refused(write(tmp_path / f"x{suffix}", image), rf"x{suffix} has {bits} bits a channel; 8 are allowed.*0\.\.255")
+
+
+def refused(path: Path, message: str) -> None:
+    """As an image, as a mask, and when only the size is asked for."""
+    for read in (read_image, read_size, plain_coding(("cat", "dog")).read):
+        with pytest.raises(DataError, match=message):
+            read(path)
+
+
+def test_colors_of_another_kind(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.tif", Image.merge("LAB", [Image.fromarray(GRAY)] * 3))
+    with pytest.raises(DataError, match=r"x\.tif is a PIL image of mode LAB; 8-bit modes.*0\.\.255"):
         read_image(path)
+
+
+def tiff(path: Path, pixels: np.ndarray, *, extra: tuple[int, ...] = (), photometric: int = 2) -> Path:
+    """An uncompressed TIFF of `(H, W, bands)`, with ExtraSamples as asked for: Pillow writes none of its own."""
+    height, width, bands = pixels.shape
+    values = {256: [width], 257: [height], 258: [8 * pixels.itemsize] * bands, 259: [1], 262: [photometric]}
+    values |= {273: [0], 277: [bands], 278: [height], 279: [pixels.nbytes]} | ({338: list(extra)} if extra else {})
+    table_end = 8 + 2 + 12 * len(values) + 4
+    values[273] = [table_end + sum(2 * len(numbers) for numbers in values.values() if len(numbers) > 2)]
+    entries, behind = b"", b""
+    for tag, numbers in values.items():
+        field = struct.pack(f"<{len(numbers)}H", *numbers)
+        if len(field) > 4:
+            field, behind = struct.pack("<I", table_end + len(behind)), behind + field
+        entries += struct.pack("<HHI", tag, 3, len(numbers)) + field.ljust(4, b"\0")
+    header = struct.pack("<2sHIH", b"II", 42, 8, len(values))
+    path.write_bytes(header + entries + bytes(4) + behind + pixels.tobytes())
+    return path
+
+
+def test_bands_that_are_colors(tmp_path: Path) -> None:
+    opaque = np.dstack([COLOR, np.full_like(GRAY, 255)])
+    for kind in (1, 2):
+        found = read_image(tiff(tmp_path / "x.tif", opaque, extra=(kind,)))
+        assert np.array_equal(found.permute(1, 2, 0), COLOR)
+    assert np.array_equal(read_image(tiff(tmp_path / "x.tif", COLOR)).permute(1, 2, 0), COLOR)
+    assert np.array_equal(read_image(tiff(tmp_path / "x.tif", GRAY[..., None], photometric=1))[0], GRAY)
+    clear = read_image(tiff(tmp_path / "x.tif", np.dstack([GRAY, opaque[..., 3]]), extra=(2,), photometric=1))
+    assert np.array_equal(clear[2], GRAY)
+
+
+@pytest.mark.parametrize(
+    ("bands", "extra", "photometric", "found"),
+    [
+        (4, (), 2, "1 of which are no colors (ExtraSamples is absent)"),
+        (4, (0,), 2, "1 of which are no colors (ExtraSamples is 0)"),
+        (5, (0, 0), 2, "2 of which are no colors (ExtraSamples is 0, 0)"),
+        (5, (1, 0), 2, "2 of which are no colors (ExtraSamples is 1, 0)"),
+        (6, (0, 0, 0), 2, "3 of which are no colors (ExtraSamples is 0, 0, 0)"),
+        (5, (0,), 5, "1 of which are no colors (ExtraSamples is 0)"),
+        (2, (0,), 1, "1 of which are no colors (ExtraSamples is 0)"),
+    ],
+)
+def test_bands_that_are_no_colors(
+    tmp_path: Path, bands: int, extra: tuple[int, ...], photometric: int, found: str
+) -> None:
+    """Near-infrared is no transparency, and no band is dropped."""
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 8, bands), dtype=np.uint8)
+    path = tiff(tmp_path / "x.tif", pixels, extra=extra, photometric=photometric)
+    assert Image.open(path).size == (8, 6), "Pillow reads it"
+    refused(path, rf"x\.tif is a TIFF of {bands} bands, {re.escape(found)}; allowed are .* Save three bands as RGB")
+
+
+def test_bands_that_pillow_does_not_know(tmp_path: Path) -> None:
+    refused(
+        tiff(tmp_path / "x.tif", np.zeros((6, 8, 5), np.uint8)), r"x\.tif cannot be read.* PNG of 8 bits in gray or"
+    )
+
+
+def test_sixteen_bits_in_colors(tmp_path: Path) -> None:
+    """Pillow opens them as RGB and keeps the high bytes."""
+    wide = COLOR.astype(np.uint16) * 256 + 7
+    message = r"has 16 bits a channel; 8 are allowed\. Save it with 8: .* 0\.\.255"
+    refused(tiff(tmp_path / "x.tif", wide), rf"x\.tif {message}")
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in wide)
+    chunks = {b"IHDR": struct.pack(">IIBBBBB", 8, 6, 16, 2, 0, 0, 0), b"IDAT": zlib.compress(rows), b"IEND": b""}
+    png = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks.items()
+    )
+    (tmp_path / "x.png").write_bytes(png)
+    assert Image.open(tmp_path / "x.png").mode == "RGB"
+    refused(tmp_path / "x.png", rf"x\.png {message}")
 
 
 def test_several_pages(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dmt.data.images import ArrayImages
-from dmt.data.loaders import StepBatches, load_steps
+from dmt.data.loaders import StepBatches, load_in_order
 from dmt.data.parts import Part, UnlabeledPart
 from dmt.data.pseudo_labels import PseudoLabels, PseudoSummary, WithoutLabels
 from dmt.selection import decode_confidence
@@ -135,10 +135,10 @@ def test_images_without_labels_are_marked() -> None:
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_steps_come_in_order_from_any_start_and_any_number_of_workers(workers: int) -> None:
-    loaded = list(load_steps(batches(), range(5, 14), workers=workers))
+    loaded = list(load_in_order(batches(), range(5, 14), workers=workers))
     assert len(loaded) == 9
     assert all(same(batch, batches()[step]) for step, batch in zip(range(5, 14), loaded, strict=True))
 
 
 def test_no_steps_are_no_batches() -> None:
-    assert list(load_steps(batches(), range(3, 3), workers=0)) == []
+    assert list(load_in_order(batches(), range(3, 3), workers=0)) == []

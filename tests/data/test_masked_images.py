@@ -128,6 +128,21 @@ def test_a_check_reads_headers_alone(tmp_path: Path, monkeypatch: pytest.MonkeyP
         found.check_sizes()
 
 
+def test_a_check_reads_images_without_masks_too(tmp_path: Path) -> None:
+    found = images(tmp_path)
+    (tmp_path / "images/1.png").write_text("no image")
+    with pytest.raises(DataError, match=r"images/1\.png cannot be read: it is empty, damaged or no image"):
+        found.check_sizes()
+
+
+def test_a_subset_knows_the_sizes_that_were_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = images(tmp_path)
+    assert found.size(2) == SIZES[2]
+    some = found.subset([3, 2])
+    monkeypatch.setattr("dmt.data.masked_images.read_size", lambda path: pytest.fail(f"{path} was opened again"))
+    assert some.size(1) == SIZES[2]
+
+
 def test_subset_and_copies(tmp_path: Path) -> None:
     found = images(tmp_path, image_size=(3, 4))
     some = found.subset([3, 0])

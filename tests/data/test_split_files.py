@@ -127,6 +127,20 @@ def test_a_run_without_a_test_part(tmp_path: Path) -> None:
         read_split(tmp_path, train=image_set(), test=None)
 
 
+def test_a_validation_part_that_the_data_bring(tmp_path: Path) -> None:
+    train, given = image_set(), image_set(LABELS[:4], "validation")
+    split = draw(50)
+    write_split(split, tmp_path, train=train, test=None, validation=given)
+    assert (tmp_path / "validation.txt").read_text().split() == [f"validation/{index:05d}" for index in range(4)]
+    assert read_split(tmp_path, train=train, test=None, validation=given) == split
+    for other in (image_set(LABELS[:5], "validation"), image_set(LABELS[:4], "others")):
+        message = rf"validation\.txt is not the validation part of this data set \({len(other)} images\)\. Give"
+        with pytest.raises(DataError, match=message):
+            read_split(tmp_path, train=train, test=None, validation=other)
+    with pytest.raises(DataError, match=r"validation\.txt, line 1: no image is named 'validation/00000'"):
+        read_split(tmp_path, train=train, test=None)
+
+
 class Named(ArrayImages):
     """Keys as users' files have them."""
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dmt.data.loaders import StepBatches, load_steps
+from dmt.data.loaders import StepBatches, load_in_order
 from dmt.data.parts import Part, UnlabeledPart
 from dmt.data.pseudo_labels import PseudoSummary, WithoutLabels
 from dmt.data.views import PlainView, RandomView, View
@@ -200,7 +200,7 @@ def test_a_repeated_image_gets_another_view_at_each_place() -> None:
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_views_do_not_depend_on_the_number_of_workers(workers: int) -> None:
-    loaded = list(load_steps(mask_batches(), range(2, 6), workers=workers))
+    loaded = list(load_in_order(mask_batches(), range(2, 6), workers=workers))
     assert all(same(batch, mask_batches()[step]) for step, batch in zip(range(2, 6), loaded, strict=True))
 
 

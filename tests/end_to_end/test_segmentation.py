@@ -134,6 +134,32 @@ def test_a_users_folder_with_images_of_two_sizes(call: Any, tmp_path: Path) -> N
     assert "pseudo_label_accuracy" not in result["rounds"][-1], "unlabeled images have no masks here"
 
 
+def test_masks_that_nobody_needs_do_not_end_a_run(call: Any, tmp_path: Path) -> None:
+    """A mask of an unlabeled image tells how good pseudo labels are; one that cannot be read tells nothing."""
+    write_folder(tmp_path / "data")
+    for number in (4, 5):
+        size = Image.open(tmp_path / "data" / "images" / f"{number}.png").size
+        Image.new("L", size, 77).save(tmp_path / "data" / "masks" / f"{number}.png")
+    (tmp_path / "mine.yaml").write_text("\n".join(OWN))
+    status, out, err = call("train", "mine.yaml", "--run-dir", "run")
+    assert status == 0, err
+    assert "How good the pseudo labels are is not told" in out
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert "pseudo_label_accuracy" not in result["rounds"][-1]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_image_is_one_sentence_in_a_worker_too(call: Any, tmp_path: Path, workers: int) -> None:
+    write_folder(tmp_path / "data")
+    path = tmp_path / "data" / "images" / "4.png"
+    path.write_bytes(path.read_bytes()[:200])  # its header is whole
+    (tmp_path / "mine.yaml").write_text("\n".join(OWN))
+    status, _, err = call("train", "mine.yaml", f"workers={workers}", "--run-dir", "run")
+    assert status == 2
+    assert "images/4.png" in err
+    assert "Traceback" not in err
+
+
 def _mask(root: Path, number: int, array: np.ndarray) -> None:
     Image.fromarray(array).save(root / "masks" / f"{number}.png")
 

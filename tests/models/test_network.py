@@ -3,6 +3,7 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from dmt.errors import ConfigError
 from dmt.models.network import Network, Preprocessing, check_output
@@ -137,6 +138,79 @@ def test_maps_of_the_right_size_and_logits_of_images_are_handed_on():
     for dtype in (torch.float32, torch.bfloat16):
         plain = torch.randn(2, 3).to(dtype)
         assert fixed(plain)(torch.rand(2, 1, 4, 5)) is plain
+
+
+class Halving(nn.Module):
+    """Sums of blocks of 32 x 32 pixels, for three classes; refuses sides that are no multiples of 32."""
+
+    def forward(self, images):
+        assert images.shape[2] % 32 == images.shape[3] % 32 == 0, f"wrong input shape {tuple(images.shape)}"
+        return F.avg_pool2d(images, 32, divisor_override=1) * torch.tensor([1.0, -1.0, 2.0]).view(1, 3, 1, 1)
+
+
+def halving(size_multiple):
+    plain = Preprocessing(mean=(0.5,), std=(0.25,))
+    return Network(Halving(), plain, num_classes=3, name="halving", size_multiple=size_multiple)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (31, 33), (48, 64), (64, 70), (45, 60)])
+def test_images_are_padded_with_black_below_and_right_and_logits_cropped_back(size):
+    images = torch.rand(2, 1, *size)
+    rows, columns = (-(-side // 32) for side in size)
+    padded = torch.zeros(2, rows * 32, columns * 32)
+    padded[:, : size[0], : size[1]] = images[:, 0]
+    result = halving(32)(images)
+    assert result.shape == (2, 3, *size)
+    for n in range(2):
+        sums = torch.zeros(rows, columns)
+        for y in range(rows):
+            for x in range(columns):
+                sums[y, x] = ((padded[n, y * 32 : y * 32 + 32, x * 32 : x * 32 + 32] - 0.5) / 0.25).sum()
+        expected = upsampled(sums, rows * 32, columns * 32)[: size[0], : size[1]]
+        for c, factor in enumerate((1, -1, 2)):
+            torch.testing.assert_close(result[n, c], factor * expected, atol=0.02, rtol=1e-5)
+
+
+def test_nothing_is_padded_where_the_size_fits():
+    images = torch.rand(1, 1, 64, 32)
+    assert torch.equal(halving(32)(images), halving(1)(images))
+    with pytest.raises(AssertionError, match="wrong input shape"):
+        halving(1)(torch.rand(1, 1, 64, 33))
+    odd = torch.rand(2, 3, 5, 7)
+    assert torch.equal(echo(mean=(0.0,) * 3, std=(1.0,) * 3)(odd), odd)
+
+
+def test_logits_of_images_are_not_cropped():
+    plain = torch.randn(2, 3)
+    network = Network(Fixed(plain), Preprocessing((0.0,), (1.0,)), num_classes=3, name="fixed", size_multiple=8)
+    assert network(torch.rand(2, 1, 5, 5)) is plain
+
+
+@pytest.mark.parametrize(("size", "wanted"), [((17, 20), 24), ((300, 3), 24), ((24, 8), 24)])
+def test_check_output_names_a_size_for_images_that_are_too_small(size, wanted):
+    class Deep(nn.Module):
+        def forward(self, images):
+            return F.max_pool2d(images, 21, stride=1).expand(-1, 3, -1, -1)
+
+    network = Network(Deep(), Preprocessing((0.0,), (1.0,)), num_classes=3, name="deep")
+    with pytest.raises(
+        ConfigError, match=rf"images of {size[0]}x{size[1]} pixels .*it needs {wanted}x{wanted} pixels or so; choose"
+    ):
+        check_output(network, torch.rand(1, 1, *size), dense=True)
+    check_output(network, torch.rand(1, 1, wanted, wanted), dense=True)
+
+
+def test_check_output_names_no_size_where_none_fits():
+    with pytest.raises(ConfigError, match=r"pixels \(wrong input shape \(1, 1, 5, 5\)\); choose another"):
+        check_output(refusing(), torch.rand(1, 1, 5, 5), dense=True)
+
+
+def refusing():
+    class Refusing(nn.Module):
+        def forward(self, images):
+            raise ValueError(f"wrong input shape {tuple(images.shape)}")
+
+    return Network(Refusing(), Preprocessing((0.0,), (1.0,)), num_classes=3, name="refusing")
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -1,5 +1,6 @@
 import re
 import urllib.error
+import warnings
 
 import pytest
 import timm
@@ -214,7 +215,33 @@ def test_weights_from_a_file(tmp_path):
     assert all(torch.equal(state_of(network)[name], tensor) for name, tensor in state_of(source).items())
     with pytest.raises(CheckpointError, match=r"networks\.b\.allow_missing=true"):
         build("wrn_10_1", weights=str(tmp_path / "w.safetensors"), key="networks.b")
-    build("small_cnn", num_classes=9, weights=str(tmp_path / "w.safetensors"), allow_missing=True)
+
+
+def test_a_file_that_fits_in_part_is_told_once_for_each_key(tmp_path):
+    path = tmp_path / "w.safetensors"
+    state = {name: tensor.clone() for name, tensor in state_of(build("timm:resnet10t")).items()}
+    del state["layer1.0.conv1.weight"]
+    save_weights(state, path)
+    arguments = {"num_classes": 9, "weights": str(path), "allow_missing": True}
+    for key in ("networks.a", "networks.b"):
+        with warnings.catch_warnings(record=True) as caught:
+            for _ in range(2):
+                warnings.simplefilter("always")
+                build("timm:resnet10t", key=key, **arguments)
+        assert len(caught) == 1
+        total = sum(not name.endswith("num_batches_tracked") for name in state) + 1
+        assert str(caught[0].message) == (
+            f"{key}.weights: {total - 3} of {total} tensors were taken from {path}; random stay: "
+            "layer1.0.conv1.weight, fc.* (2 tensors)."
+        )
+
+
+def test_a_file_that_fits_is_no_reason_for_a_warning(tmp_path):
+    state = {name: tensor for name, tensor in state_of(build("timm:resnet10t")).items() if "num_batches" not in name}
+    save_weights(state, tmp_path / "w.safetensors")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        build("timm:resnet10t", weights=str(tmp_path / "w.safetensors"), allow_missing=True)
 
 
 def test_pretrained_torchvision_weights_fill_all_but_the_classifier(monkeypatch):

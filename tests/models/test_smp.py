@@ -57,11 +57,16 @@ def test_own_files_come_back_exactly_under_the_library_s_names(smp, tmp_path):
     assert torch.equal(source.eval()(images), target.eval()(images))
 
 
-def test_an_image_size_that_does_not_fit_is_explained(smp):
-    with pytest.raises(
-        ConfigError, match=r"'smp:fpn/mobilenet_v2' cannot take images of 33x50 pixels .*data\.image_size"
-    ):
-        check_output(build("smp:fpn/mobilenet_v2"), torch.rand(1, 3, 33, 50), dense=True)
+@pytest.mark.parametrize("name", ["smp:unet/resnet18", "smp:fpn/resnet18", "smp:linknet/mobilenet_v2"])
+@pytest.mark.parametrize("size", [(33, 50), (64, 70), (1, 1)])
+def test_images_of_any_size_are_taken(smp, name, size):
+    network = build(name).eval()
+    images = torch.rand(1, 3, *size)
+    check_output(network, images, dense=True)
+    height, width = (-(-side // 32) * 32 for side in size)
+    padded = torch.zeros(1, 3, height, width)
+    padded[..., : size[0], : size[1]] = images
+    assert torch.equal(network(images), network(padded)[..., : size[0], : size[1]])
 
 
 def test_options_reach_the_library(smp):

@@ -5,7 +5,15 @@ from torch import nn
 
 from dmt.errors import CheckpointError
 from dmt.models.network import Network, Preprocessing
-from dmt.models.weights import independent, load_weights, read_metadata, save_weights, state_of
+from dmt.models.weights import (
+    LoadReport,
+    independent,
+    load_weights,
+    read_metadata,
+    save_weights,
+    state_of,
+    warn_of_random,
+)
 
 
 def make_network(classes=3, hidden=4, seed=0):
@@ -181,3 +189,17 @@ def test_tensors_that_share_memory_can_be_saved(tmp_path):
     assert len(set(pointers)) == len(pointers)
     save_weights(state, tmp_path / "w.safetensors")
     assert_same(load_file(tmp_path / "w.safetensors"), dict(sorted(state.items())))
+
+
+def test_random_weights_are_told_by_part(tmp_path):
+    report = LoadReport(
+        loaded=("stem.weight", "blocks.0.weight", "blocks.0.num_batches_tracked", "blocks.1.weight"),
+        missing=("blocks.2.weight", "blocks.3.weight", "decoder.a", "decoder.b", "neck.bias", "x.num_batches_tracked"),
+        skipped=("fc.weight",),
+    )
+    with pytest.warns(UserWarning, match="random stay") as caught:
+        warn_of_random(report, tmp_path / "w.safetensors", key="networks.b")
+    assert str(caught[0].message) == (
+        f"networks.b.weights: 3 of 8 tensors were taken from {tmp_path / 'w.safetensors'}; random stay: "
+        "blocks.* (2 of 4 tensors), decoder.* (2 tensors), neck.bias."
+    )

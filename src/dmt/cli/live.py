@@ -95,7 +95,7 @@ def result_table(result: dict[str, Any]) -> Table:
     figure, words = _FIGURES[result["task"]]
     rows = [_round_cells(row, figure) for row in result["rounds"]]
     if "ensemble" in result:
-        rows.append({"stage": "ensemble of the last round", "test": _percent(result["ensemble"][figure])})
+        rows.append({"stage": "ensemble of the last round", "test": _percent(result["ensemble"].get(figure))})
     final = {"stage": f"final: {result['picked']['what']}", "test": _percent(result["final"].get(figure))}
     headings = [heading for heading in _HEADINGS if any(row.get(heading) for row in [*rows, final])]
     table = Table(title=escape(title), title_justify="left")

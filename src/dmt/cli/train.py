@@ -55,8 +55,8 @@ def train_and_print(source: str, overrides: list[str], run_dir: Path | None) -> 
         result = run(config, run_dir=folder, observer=view)
     if not is_main_process():
         return result
-    report = write_report(folder)
     console.print(result_table(result))
+    report = write_report(folder)
     for line in (summary(folder), f"Final: {result['picked']['what']}, {result['picked']['why']}."):
         console.print(escape(line), soft_wrap=True)
     pages = [str(report), *(str(path) for path in [folder / "pictures" / "overview.png"] if path.is_file())]

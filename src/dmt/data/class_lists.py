@@ -35,7 +35,7 @@ def load_class_list(config: DataConfig, root: Path) -> ClassList:
     """The classes that the config lists, or those in the file that it names, or those in `classes.txt`.
 
     A line of a file is a name, or a name and a color as three numbers; then every line is, and one may be
-    `ignore R G B`.
+    `ignore R G B`. Without colors `ignore` is no name: what a mask ignores is a value, `data.ignore_index`.
 
     Raises:
         DataError: there is no list, or it is none.
@@ -82,6 +82,12 @@ def _split_color(line: str) -> tuple[str, Color | None]:
 
 def _checked(classes: ClassList, *, where: str) -> ClassList:
     names = classes.names
+    if IGNORED in names:
+        raise DataError(
+            f"{where} names a class {IGNORED!r}, which is the name for what is no class. Where masks are in RGB, write "
+            f"a color on every line (`{IGNORED} R G B`); else list classes alone: which value of a mask is ignored, "
+            "data.ignore_index says."
+        )
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise DataError(f"{where} names the class {twice!r} twice; each class has a name of its own.")

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import BITSPERSAMPLE, EXTRASAMPLES, PHOTOMETRIC_INTERPRETATION, SAMPLESPERPIXEL, TiffImageFile
 from torch import Tensor
 
 from dmt.errors import DataError
@@ -16,6 +18,13 @@ from dmt.errors import DataError
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 MASK_SUFFIXES = frozenset({".png", ".bmp", ".tif", ".tiff"})
 """Formats that keep every pixel as it is; JPEG would smear one class into another."""
+
+_COLOR_BANDS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}
+"""Of a TIFF, by its PhotometricInterpretation: gray, gray, RGB, palette, CMYK, YCbCr, Lab."""
+_ALPHA = (1, 2)
+"""A TIFF's ExtraSamples where the band after the colors is transparency; 0 says nothing of what it is."""
+_PNG_DEPTH_AT = 24
+"""The byte of a PNG that holds its bit depth."""
 
 _EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV"})
 # All that Pillow's readers were seen to raise on damaged files, those of the formats' own parsers included.
@@ -60,7 +69,7 @@ def read_size(path: Path) -> tuple[int, int]:
     """Height and width of an image file, from its header.
 
     Raises:
-        DataError: the file is missing, empty or no image.
+        DataError: the file is missing, empty or no image, or `opened` refuses it.
     """
     with opened(path) as image:
         return image.height, image.width
@@ -86,15 +95,25 @@ def read_image(path: Path) -> Tensor:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Image.Image]:
-    """An image file, not yet decoded; whatever goes wrong with it inside the `with` is a `DataError`."""
+    """An image file, not yet decoded; whatever goes wrong with it inside the `with` is a `DataError`.
+
+    Raises:
+        DataError: it has several pages, more than 8 bits a channel, or bands that are no colors: Pillow would drop
+            them, or take near-infrared for transparency.
+    """
     try:
         with Image.open(path) as image:
             _check_one_page(image, path)
+            _check_depth(image, path)
+            _check_bands(image, path)
             yield image
     except DataError:
         raise
     except UnidentifiedImageError as error:
-        raise DataError(f"{path} cannot be read: it is empty, damaged or no image. Get the file again.") from error
+        raise DataError(
+            f"{path} cannot be read: it is empty, damaged or no image of gray or colors. Get the file again, or save "
+            "it as a PNG of 8 bits in gray or RGB."
+        ) from error
     except _READ_ERRORS as error:
         raise DataError(f"{path} cannot be read ({error}). Get the file again.") from error
 
@@ -117,3 +136,38 @@ def _check_one_page(image: Image.Image, path: Path) -> None:
     pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
     if pages > 1:
         raise DataError(f"{path} holds {pages} pages; one image a file is needed. Save each page as a file.")
+
+
+def _check_depth(image: Image.Image, path: Path) -> None:
+    # Of files alone: Pillow opens 16-bit colors as plain RGB, and keeps their high bytes.
+    bits = _bits(image, path)
+    if bits > 8:
+        raise DataError(
+            f"{path} has {bits} bits a channel; 8 are allowed. Save it with 8: an image rescaled to 0..255, a mask "
+            "with its values as they are."
+        )
+
+
+def _bits(image: Image.Image, path: Path) -> int:
+    if isinstance(image, TiffImageFile):
+        return max(map(int, image.tag_v2.get(BITSPERSAMPLE, (1,))))
+    if isinstance(image, PngImageFile):
+        with path.open("rb") as file:
+            file.seek(_PNG_DEPTH_AT)
+            return file.read(1)[0]
+    return 8
+
+
+def _check_bands(image: Image.Image, path: Path) -> None:
+    """Beyond its colors, a TIFF may have one band that says of itself that it is transparency."""
+    if not isinstance(image, TiffImageFile):
+        return
+    tags = image.tag_v2
+    colors = _COLOR_BANDS.get(tags.get(PHOTOMETRIC_INTERPRETATION, 0), 3)
+    bands, extra = tags.get(SAMPLESPERPIXEL, 1), tuple(tags.get(EXTRASAMPLES, ()))
+    if bands > colors and (bands > colors + 1 or extra not in {(kind,) for kind in _ALPHA}):
+        raise DataError(
+            f"{path} is a TIFF of {bands} bands, {bands - colors} of which are no colors (ExtraSamples is "
+            f"{', '.join(map(str, extra)) or 'absent'}); allowed are gray or RGB, and one band of transparency "
+            f"(ExtraSamples {' or '.join(map(str, _ALPHA))}). Save three bands as RGB."
+        )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -11,9 +11,12 @@ from torch.utils.data import DataLoader, Dataset
 from dmt.data.parts import Part, UnlabeledPart
 from dmt.data.pseudo_labels import PseudoLabels
 from dmt.data.views import View
+from dmt.errors import DMTError
 from dmt.randomness import generator, shuffled_positions
 from dmt.selection import MAX_CODE, decode_confidence
 from dmt.types import Batch
+
+T = TypeVar("T")
 
 _Read: TypeAlias = Callable[[Sequence[int]], tuple[Tensor, Tensor, Tensor]]
 """Items of a set -> their images, labels and confidence codes."""
@@ -98,9 +101,34 @@ class StepBatches(Dataset[Batch]):
         return images, labels, codes
 
 
-def load_steps(batches: StepBatches, steps: Iterable[int], *, workers: int) -> Iterator[Batch]:
-    """The batches of `steps`, in order; `workers` processes read ahead."""
-    # A generator of its own, since a loader draws a seed for its workers, else from torch's global one.
-    return iter(
-        DataLoader(batches, batch_size=None, sampler=list(steps), num_workers=workers, generator=torch.Generator())
+@dataclass(frozen=True)
+class _MistakesAsItems(Dataset[Any]):
+    """A user's mistake as an item: one that is raised in a worker comes back wrapped into torch's traceback."""
+
+    dataset: Dataset[Any]
+
+    def __getitem__(self, index: int) -> Any:
+        try:
+            return self.dataset[index]
+        except DMTError as error:
+            return error
+
+
+def load_in_order(dataset: Dataset[T], order: Iterable[int], *, workers: int) -> Iterator[T]:
+    """The items of `order`, one by one; `workers` processes read ahead.
+
+    Raises:
+        DMTError: as the data set does.
+    """
+    loader = DataLoader(
+        _MistakesAsItems(dataset),
+        batch_size=None,
+        sampler=list(order),
+        num_workers=workers,
+        # One of its own, since a loader draws a seed for its workers, else from torch's global one.
+        generator=torch.Generator(),
     )
+    for item in loader:
+        if isinstance(item, DMTError):
+            raise item
+        yield item

@@ -123,7 +123,7 @@ def _data_set(everything: MaskedImages, parts: Mapping[str, Sequence[int]], clas
     unlabeled = listed.get("unlabeled")
     masked = set(np.flatnonzero(train.known()).tolist())
     labeled = listed.get("labeled", tuple(sorted(masked - set(unlabeled or ()))))
-    _check_labeled(train, labeled, classes, root)
+    _check_labeled(train, labeled, root, num_classes=len(classes.names))
     for part in scored.values():
         count_pixels(part, range(len(part)), num_classes=len(classes.names))
     return DataSet(
@@ -141,21 +141,13 @@ def _data_set(everything: MaskedImages, parts: Mapping[str, Sequence[int]], clas
     )
 
 
-def _check_labeled(train: MaskedImages, labeled: Sequence[int], classes: ClassList, root: Path) -> None:
+def _check_labeled(train: MaskedImages, labeled: Sequence[int], root: Path, *, num_classes: int) -> None:
     if not labeled:
         raise DataError(
             f"No training image has a mask in {root / _MASKS}. A mask has the name of its image: "
             f"{root / _IMAGES / 'x.jpg'} and {root / _MASKS / 'x.png'} ({', '.join(sorted(MASK_SUFFIXES))})."
         )
-    counts = count_pixels(train, labeled, num_classes=len(classes.names))
-    if not counts.any():
+    if not count_pixels(train, labeled, num_classes=num_classes).any():
         raise DataError(
             f"The {len(labeled)} masks of labeled images hold ignored pixels alone; there is nothing to learn."
-        )
-    empty = [name for name, count in zip(classes.names, counts, strict=True) if count == 0]
-    if empty:
-        warnings.warn(
-            f"No mask of a labeled image holds {', '.join(empty)}; values in masks are {train.coding.allowed}.",
-            UserWarning,
-            stacklevel=4,
         )

@@ -82,18 +82,21 @@ class MaskedImages:
     def subset(self, indices: Sequence[int]) -> "MaskedImages":
         """Some of the images, in this order."""
         files = tuple(self.files[index] for index in indices)
-        return MaskedImages(files=files, coding=self.coding, image_size=self.image_size)
+        some = MaskedImages(files=files, coding=self.coding, image_size=self.image_size)
+        some._sizes.update({place: self._sizes[index] for place, index in enumerate(indices) if index in self._sizes})
+        return some
 
     def check_sizes(self) -> None:
-        """Compare the size of every image that has a mask with its mask's, from the headers.
+        """Read the header of every image, and compare the sizes of those that have a mask with their masks'.
 
         Raises:
-            DataError: they differ, or a file is no image.
+            DataError: they differ, or a file is no image, with or without a mask.
         """
         for index, file in enumerate(self.files):
+            size = self._file_size(index)
             if file.mask is None:
                 continue
-            size, mask_size = self._file_size(index), read_size(file.mask)
+            mask_size = read_size(file.mask)
             if size != mask_size:
                 hint = " A rotation that EXIF asks for is not applied." if size == mask_size[::-1] else ""
                 raise DataError(

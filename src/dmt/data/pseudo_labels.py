@@ -64,6 +64,9 @@ class PseudoLabels(Protocol):
     def __len__(self) -> int:
         """How many images."""
 
+    def summarized_as(self, summary: PseudoSummary) -> "PseudoLabels":
+        """The same labels under another summary, where a selection was made in two steps."""
+
     def read(self, items: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Labels `(n, *S)` int64, ignored where they are not kept, and confidence codes `(n, *S)` int32."""
 
@@ -110,6 +113,10 @@ class WithoutLabels:
     def summary(self) -> PseudoSummary:
         """Nothing is known of the classes."""
         return PseudoSummary(predicted=(), kept=(), thresholds=())
+
+    def summarized_as(self, summary: PseudoSummary) -> PseudoLabels:
+        """Nothing is selected."""
+        raise NotImplementedError
 
     def __len__(self) -> int:
         return len(self.part)

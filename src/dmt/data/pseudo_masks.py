@@ -10,9 +10,9 @@ import colorsys
 import io
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -70,6 +70,10 @@ class MaskPseudoLabels:
     def positions(self) -> Tensor:
         """All unlabeled images, in their order."""
         return torch.arange(len(self.keys))
+
+    def summarized_as(self, summary: PseudoSummary) -> Self:
+        """See `PseudoLabels`."""
+        return replace(self, summary=summary)
 
     def __len__(self) -> int:
         return len(self.keys)

@@ -1,8 +1,9 @@
 """Classification's store of pseudo labels: a Parquet table that pandas, polars and DuckDB read."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,6 +26,10 @@ class SelectedLabels:
     label: Tensor
     code: Tensor
     summary: PseudoSummary
+
+    def summarized_as(self, summary: PseudoSummary) -> Self:
+        """See `PseudoLabels`."""
+        return replace(self, summary=summary)
 
     def __len__(self) -> int:
         return len(self.positions)

@@ -18,30 +18,44 @@ from dmt.types import UNLABELED
 _PARTS = ("labeled", "unlabeled", "validation")
 
 
-def write_split(split: Split, folder: Path, *, train: ImageSet, test: ImageSet | None) -> None:
+def write_split(
+    split: Split, folder: Path, *, train: ImageSet, test: ImageSet | None, validation: ImageSet | None = None
+) -> None:
     """Write `labeled.txt`, `unlabeled.txt`, `validation.txt` and `test.txt` into `folder`, a key a line.
 
     Without a test part `test.txt` is empty.
+
+    Args:
+        split: what was drawn from `train`.
+        folder: where the files go.
+        train: the training images.
+        test: the test part, where there is one.
+        validation: the validation part that the data bring, where choices are made by it; the split has none then.
     """
+    assert validation is None or not split.validation
     for part in _PARTS:
         _write_keys(folder / f"{part}.txt", [train.key(index) for index in getattr(split, part)])
+    if validation is not None:
+        _write_keys(folder / "validation.txt", _all_keys(validation))
     _write_keys(folder / "test.txt", _all_keys(test))
 
 
-def read_split(folder: Path, *, train: ImageSet, test: ImageSet | None) -> Split:
-    """Read what `write_split` wrote.
+def read_split(folder: Path, *, train: ImageSet, test: ImageSet | None, validation: ImageSet | None = None) -> Split:
+    """Read what `write_split` wrote, with the same arguments.
 
     Raises:
-        DataError: a file is missing, names an unknown image or an image twice, or the test part is not this one.
+        DataError: a file is missing, names an unknown image or an image twice, or the test part or the validation part
+            that the data bring is not this one.
     """
-    split = Split(**{part: read_keys(folder / f"{part}.txt", train) for part in _PARTS})
+    drawn = _PARTS if validation is None else _PARTS[:-1]
+    split = Split(**{part: read_keys(folder / f"{part}.txt", train) for part in drawn})
     everything = [*split.labeled, *split.unlabeled, *split.validation]
     if len(set(everything)) < len(everything):
         twice = Counter(everything).most_common(1)[0][0]
         raise DataError(f"{folder}: {train.key(twice)} is in two parts of the split. Each image belongs to one.")
-    keys = _all_keys(test)
-    if [line for _, line in read_lines(folder / "test.txt")] != keys:
-        raise DataError(f"{folder / 'test.txt'} is not the test part of this data set ({len(keys)} images).")
+    if validation is not None:
+        _check_same(folder / "validation.txt", validation, part="validation")
+    _check_same(folder / "test.txt", test, part="test")
     return split
 
 
@@ -139,6 +153,15 @@ def _look_up(line: str, index_of: Mapping[str, int]) -> int | None:
     path = PurePosixPath(line.strip())
     keys = [line, line.strip(), str(path.with_suffix("")) if path.suffix.lower() in IMAGE_SUFFIXES else line]
     return next((index_of[key] for key in keys if key in index_of), None)
+
+
+def _check_same(path: Path, images: ImageSet | None, *, part: str) -> None:
+    keys = _all_keys(images)
+    if [line for _, line in read_lines(path)] != keys:
+        raise DataError(
+            f"{path} is not the {part} part of this data set ({len(keys)} images). Give the data the {part} images "
+            "back that the run began with, or start a new run."
+        )
 
 
 def _all_keys(images: ImageSet | None) -> list[str]:

@@ -15,7 +15,7 @@ from dmt.types import UNLABELED
 _ROUNDING = 1e-9
 """(1 - 0.7) * 10 is a little above 3 in floating point, and must not count as 4."""
 
-ValidationSource: TypeAlias = Literal["extra", "cut", "cross_validation", "none"]
+ValidationSource: TypeAlias = Literal["extra", "cut", "cross_validation", "given", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ def draw_split(
         num_classes: C.
         num_labeled: labels to draw, those of `cut` included and those of `extra` not.
         num_unlabeled: None = all other images.
-        validation_source: `extra` draws further labels, `cut` takes the last of the labeled ones; the other two set
+        validation_source: `extra` draws further labels, `cut` takes the last of the labeled ones; the others set
             nothing aside.
         validation_size: images of `extra` and `cut`; None = a tenth of num_labeled, at least one a class.
         generator: the stream of the split.

@@ -11,6 +11,8 @@ from dmt.errors import ConfigError
 
 ChannelOrder = Literal["rgb", "bgr"]
 
+_SIDES_TRIED = range(8, 257, 8)
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -58,17 +60,32 @@ class Network(nn.Module):
 
     One gray channel is repeated where the backbone takes three. A backbone that gives a map `(N, C, h, w)` of any size
     makes this a network for masks: `*S` is then `(H, W)`, else nothing.
+
+    Attributes:
+        size_multiple: what both sides must be multiples of for the backbone; other images are padded below and right,
+            and the logits cropped back. The padding is black before normalization, as in the views of training, so
+            that the backbone meets one kind of border only.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, backbone: nn.Module, preprocessing: Preprocessing, *, num_classes: int, name: str) -> None:
+    def __init__(
+        self,
+        backbone: nn.Module,
+        preprocessing: Preprocessing,
+        *,
+        num_classes: int,
+        name: str,
+        size_multiple: int = 1,
+    ) -> None:
         super().__init__()
+        assert size_multiple >= 1
         self.backbone = backbone
         self.preprocessing = preprocessing
         self.num_classes = num_classes
         self.name = name
+        self.size_multiple = size_multiple
         # Buffers, to follow the network to its device; kept out of the state dict, which is the backbone's own.
         self.register_buffer("mean", _per_channel(preprocessing.mean), persistent=False)
         self.register_buffer("std", _per_channel(preprocessing.std), persistent=False)
@@ -79,8 +96,9 @@ class Network(nn.Module):
         Raises:
             ConfigError: the images have a number of channels that the backbone cannot take.
         """
-        logits: Tensor = self.backbone(self.preprocess(images))
-        return _at_size_of(images, logits)
+        padded = _padded(images, self.size_multiple)
+        logits: Tensor = self.backbone(self.preprocess(padded))
+        return _cropped(_at_size_of(padded, logits), images)
 
     def preprocess(self, images: Tensor) -> Tensor:
         """What the backbone sees of images in [0, 1], both `(N, channels, H, W)`.
@@ -118,7 +136,7 @@ def check_output(network: Network, images: Tensor, *, dense: bool = False) -> No
     Raises:
         ConfigError: the network cannot take such images, or its output has another shape.
     """
-    found = _output_shape(network, images)
+    found = _output_shape(network, images, dense=dense)
     expected = (len(images), network.num_classes, *(images.shape[2:] if dense else ()))
     if found != expected:
         what = "images x classes x height x width" if dense else "images x classes"
@@ -126,6 +144,18 @@ def check_output(network: Network, images: Tensor, *, dense: bool = False) -> No
             f"Network {network.name!r} gives an output of shape {found} for images of shape {tuple(images.shape)}; "
             f"expected {expected}: {what}. {_advice(found, network.num_classes, dense=dense)}"
         )
+
+
+def _larger_side(network: Network, images: Tensor) -> int | None:
+    """The smallest side, of those tried, from which the network takes images that are too small for it as they are."""
+    for side in _SIDES_TRIED:
+        if side > min(images.shape[-2:]):
+            try:
+                network(images.new_zeros(1, images.shape[1], side, side))
+            except (RuntimeError, ValueError, AssertionError):
+                continue
+            return side
+    return None
 
 
 def _advice(found: tuple[int, ...] | str, num_classes: int, *, dense: bool) -> str:
@@ -141,6 +171,19 @@ def _advice(found: tuple[int, ...] | str, num_classes: int, *, dense: bool) -> s
     return f"Give it {num_classes} outputs, one a class."
 
 
+def _padded(images: Tensor, multiple: int) -> Tensor:
+    """Images with black below and to the right, up to the next multiples; those that fit are handed on."""
+    below, right = (-side % multiple for side in images.shape[2:])
+    return F.pad(images, [0, right, 0, below]) if below or right else images
+
+
+def _cropped(logits: Tensor, images: Tensor) -> Tensor:
+    """Maps without what lies below and to the right of the images; anything else as it is."""
+    if not isinstance(logits, Tensor) or logits.dim() != 4 or logits.shape[2:] == images.shape[2:]:
+        return logits
+    return logits[..., : images.shape[2], : images.shape[3]]
+
+
 def _at_size_of(images: Tensor, logits: Tensor) -> Tensor:
     """Maps upsampled to the images' size as in the paper (spec, section 1.2), in fp32; anything else as it is."""
     if not isinstance(logits, Tensor) or logits.dim() != 4:
@@ -154,7 +197,7 @@ def _at_size_of(images: Tensor, logits: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _output_shape(network: Network, images: Tensor) -> tuple[int, ...] | str:
+def _output_shape(network: Network, images: Tensor, *, dense: bool) -> tuple[int, ...] | str:
     was_training = network.training
     network.eval()
     try:
@@ -163,9 +206,12 @@ def _output_shape(network: Network, images: Tensor) -> tuple[int, ...] | str:
         raise
     except (RuntimeError, ValueError, AssertionError) as error:  # how libraries say that an image size does not fit
         size = "x".join(str(side) for side in images.shape[-2:])
+        # A network for masks takes any size from some smallest one on, a classifier often just one.
+        larger = _larger_side(network, images) if dense else None
+        smallest = f"it needs {larger}x{larger} pixels or so; " if larger else ""
         raise ConfigError(
             f"Network {network.name!r} cannot take images of {size} pixels ({first_line(error)}); "
-            "choose another network or data.image_size."
+            f"{smallest}choose another network or data.image_size."
         ) from error
     finally:
         network.train(was_training)

@@ -17,7 +17,7 @@ from dmt.models.request import NetworkRequest, TaskName, check_options
 from dmt.models.small import small_cnn
 from dmt.models.small_unet import SmallUNet
 from dmt.models.smp import build_smp
-from dmt.models.weights import load_weights
+from dmt.models.weights import load_weights, warn_of_random
 from dmt.models.wide_resnet import WideResNet
 
 PRETRAINED = "pretrained"
@@ -70,7 +70,7 @@ def build_network(
         std: likewise.
         task: what the network is for.
         weights: None for random, `pretrained` for the library's download, or a `.safetensors` file.
-        allow_missing: accept a weights file that fits in part.
+        allow_missing: accept a weights file that fits in part; a warning then says what stays random.
         options: further arguments of the library's constructor.
         head_branches: of a DeepLab-v2 head; None for all.
         key: the config key of this network, to name in an error.
@@ -98,7 +98,8 @@ def build_network(
     )
     network = family.build(request)
     if weights is not None and weights != PRETRAINED:
-        load_weights(network, weights, allow_missing=allow_missing, key=key)
+        report = load_weights(network, weights, allow_missing=allow_missing, key=key)
+        warn_of_random(report, weights, key=key)
     return network
 
 

@@ -14,6 +14,8 @@ from dmt.models.request import NetworkRequest, construct, fetch, require_name
 
 EXTRA = "smp"
 _TIMM_ENCODER = "tu-"
+# The stride of the deepest encoders: most architectures join features only where every halving is an even one.
+_SIZE_MULTIPLE = 32
 
 
 def build_smp(request: NetworkRequest) -> Network:
@@ -44,7 +46,7 @@ def build_smp(request: NetworkRequest) -> Network:
         # An encoder of timm names its weights by itself.
         wanted = True if encoder.startswith(_TIMM_ENCODER) else "imagenet"
         backbone = fetch(lambda: create(wanted), request)
-    return Network(backbone, IMAGENET, num_classes=request.num_classes, name=request.name)
+    return Network(backbone, IMAGENET, num_classes=request.num_classes, name=request.name, size_multiple=_SIZE_MULTIPLE)
 
 
 def _check_options(request: NetworkRequest, architecture: type[nn.Module], encoder: str) -> None:

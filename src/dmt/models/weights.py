@@ -1,8 +1,11 @@
 """Weight files: safetensors only, strict unless told otherwise, readable by the backbone's own library."""
 
 import os
-from collections.abc import Collection, Mapping
+import warnings
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -102,6 +105,24 @@ def set_state(
     )
 
 
+def warn_of_random(report: LoadReport, source: str | os.PathLike[str], *, key: str = "networks.a") -> None:
+    """Warn, once in a process, of the weights of a new network that a file has not filled.
+
+    Args:
+        report: of loading them.
+        source: the file.
+        key: the config key of this network.
+    """
+    missing, loaded = (
+        [name for name in names if not name.endswith(_STEP_COUNT)] for names in (report.missing, report.loaded)
+    )
+    if missing:
+        _warn_once(
+            f"{key}.weights: {len(loaded)} of {len(loaded) + len(missing)} tensors were taken from {source}; random "
+            f"stay: {', '.join(_grouped(missing, loaded))}."
+        )
+
+
 def save_weights(
     weights: Network | Mapping[str, Tensor], path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None
 ) -> None:
@@ -168,6 +189,25 @@ def _shape_problems(misfits: list[str], state: Mapping[str, Tensor], own: Mappin
         return []
     shapes = [f"{name} {tuple(state[name].shape)} instead of {tuple(own[name].shape)}" for name in misfits]
     return [f"wrong shapes ({_shorten(shapes)})"]
+
+
+@cache
+def _warn_once(text: str) -> None:
+    """A network is built anew for every stage, and Python's own memory of warnings is cleared by many a library."""
+    warnings.warn(text, UserWarning, stacklevel=2)
+
+
+def _grouped(missing: Iterable[str], loaded: Iterable[str]) -> list[str]:
+    """Missing names, those of one part of the network as one entry."""
+    parts: dict[str, list[str]] = {}
+    for name in missing:
+        parts.setdefault(name.partition(".")[0], []).append(name)
+    filled = Counter(name.partition(".")[0] for name in loaded)
+    entries = []
+    for part, names in parts.items():
+        count = f"{len(names)} of {len(names) + filled[part]}" if filled[part] else f"{len(names)}"
+        entries.append(names[0] if len(names) == 1 else f"{part}.* ({count} tensors)")
+    return entries
 
 
 def _partial_fit_problems(problems: list[str], absent: list[str], surplus: list[str], key: str) -> list[str]:

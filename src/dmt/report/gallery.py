@@ -142,7 +142,8 @@ def open_gallery(folder: Path) -> Gallery:
     """
     run, config = read_run(folder), load_config(folder / "config.yaml")
     method, data, engine = build_method(config), load_data(config, None), Engine("fp32")
-    split = read_split(folder / "splits", train=data.train, test=data.test)
+    own_validation = data.validation if config.validation.source == "given" else None
+    split = read_split(folder / "splits", train=data.train, test=data.test, validation=own_validation)
     shown = _shown_stages(run)
     *_, student = shown.values()
     return Gallery(

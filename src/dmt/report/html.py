@@ -168,7 +168,8 @@ def _data_facts(run: RunFiles) -> list[tuple[str, str]]:
         ("validation images", f"{result['num_validation']:,}" if result["num_validation"] else "none set aside"),
         ("test images", f"{result['num_test']:,}" if result["num_test"] else "none"),
     ]
-    return facts + ([("labels for choices", str(source).replace("_", "-"))] if source else [])
+    words = "came with the data" if source == "given" else str(source).replace("_", "-")
+    return facts + ([("labels for choices", words)] if source else [])
 
 
 def _cost(run: RunFiles) -> list[tuple[str, str]]:

@@ -1,0 +1,18 @@
+"""Two networks that label for each other."""
+
+import warnings
+
+from dmt.config import Config
+
+
+def warn_equal_starts(config: Config) -> None:
+    """Warn of a pair that learns the same: one start, one set of labels (paper, section 4.1.2)."""
+    a, b = config.networks.a, config.networks.b
+    same_start = a.weights is not None and (a.name, a.weights) == (b.name, b.weights)
+    if config.scheme == "mutual" and same_start and config.rounds.dms_share is None:
+        warnings.warn(
+            "networks.a and networks.b start from the same weights; set rounds.dms_share=0.8 so that they learn "
+            "different things (paper, section 4.1.2).",
+            UserWarning,
+            stacklevel=2,
+        )
