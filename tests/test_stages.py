@@ -250,7 +250,7 @@ def test_images_that_all_differ_in_size_are_used_as_they_are(run_masks: RunMasks
     """Also where there are fewer labeled ones than a batch takes."""
     sizes = [(8 + number, 9 + 2 * number) for number in range(6)]
     data = tiny_masks(train=masked_images(6, seed=0, sizes=sizes), num_test=2)
-    config = {"data": {"name": "bands", "num_labeled": 2}, "batch": {"size": 4, "labeled": 3}, "crop": {"size": None}}
+    config = {"data": {"name": "bands", "num_labeled": 2}, "batch": {"size": 4, "labeled": 3}, "crop": {"size": [8, 9]}}
     last = run_masks(bands=data, **config)["rounds"][-1]
     labeled = [sizes[int(key[-3:])] for key in labeled_keys(tmp_path / "run")]
     areas = [sum(height * width for height, width in some) for some in (sizes, labeled)]
