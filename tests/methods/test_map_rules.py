@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from slow_pixels import EXPONENT, LOSS, RULED, SHAPES, at, case_of, config, pixel, places, probabilities_of, random_maps
 from torch import Tensor
 
 from dmt.methods import build_method
 from dmt.types import IGNORE_INDEX
+from slow_pixels import EXPONENT, LOSS, RULED, SHAPES, at, case_of, config, pixel, places, probabilities_of, random_maps
 
 
 @pytest.mark.parametrize("shape", SHAPES)
