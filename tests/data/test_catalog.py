@@ -10,8 +10,8 @@ from sklearn.datasets import load_digits
 
 from dmt.config_sections import DataConfig
 from dmt.data import catalog
-from dmt.data.catalog import DATASETS, load_dataset, pixel_statistics
-from dmt.data.images import DataSet
+from dmt.data.catalog import DATASETS, load_dataset
+from dmt.data.images import DataSet, pixel_statistics
 from dmt.errors import ConfigError, DataError
 
 PINNED_FIRST, PINNED_SUM = [21, 24, 28, 34, 35], 423769

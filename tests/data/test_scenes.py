@@ -9,8 +9,7 @@ from sklearn.datasets import load_digits
 from sklearn.utils import Bunch
 
 from dmt.data import scenes as module
-from dmt.data.catalog import pixel_statistics
-from dmt.data.images import DataSet
+from dmt.data.images import DataSet, pixel_statistics
 from dmt.data.scenes import scenes
 from dmt.errors import ConfigError
 

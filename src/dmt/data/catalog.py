@@ -17,7 +17,7 @@ from torchvision.datasets.utils import download_and_extract_archive
 from dmt.config_files import did_you_mean
 from dmt.config_sections import DataConfig
 from dmt.data.downloads import cache_folder, find_or_download
-from dmt.data.images import ArrayImages, DataSet, resize
+from dmt.data.images import ArrayImages, DataSet, pixel_statistics, resize
 from dmt.data.mask_folder import mask_folder
 from dmt.data.readers import read_cifar_batch, read_cifar_class_names, read_idx
 from dmt.data.scenes import scenes
@@ -96,32 +96,8 @@ def load_dataset(config: DataConfig, *, task: str) -> DataSet:
     return entry.build(config, height_width or entry.image_size)
 
 
-def pixel_statistics(pixels: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel, of pixels in [0, 1], exactly: from counts of the 256 levels.
-
-    Args:
-        pixels: `(N, channels, H, W)` uint8.
-    """
-    levels = np.arange(256) / 255
-    counts = [_level_counts(channel) for channel in pixels.unbind(dim=1)]
-    means = [float(np.average(levels, weights=count)) for count in counts]
-    stds = [
-        float(np.sqrt(np.average((levels - mean) ** 2, weights=count)))
-        for mean, count in zip(means, counts, strict=True)
-    ]
-    return tuple(means), tuple(stds)
-
-
-def _level_counts(channel: Tensor) -> np.ndarray:
-    # In pieces, since bincount works on a copy of eight bytes a pixel.
-    pieces = [piece.numpy() for piece in torch.split(channel, 4096)]
-    counts: np.ndarray = np.sum([np.bincount(piece.reshape(-1), minlength=256) for piece in pieces], axis=0)
-    return counts
-
-
 def _digits(config: DataConfig, image_size: tuple[int, int] | None) -> DataSet:
-    if config.root is not None:
-        warnings.warn("data.root has no effect on digits, which comes with scikit-learn.", UserWarning, stacklevel=3)
+    _warn_of_root(config, "digits, which comes with scikit-learn")
     bunch = load_digits()
     levels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)
     pixels = _sized(torch.from_numpy(levels)[:, None], image_size)
@@ -242,9 +218,13 @@ def _measured(name: str, class_names: tuple[str, ...], train: ArrayImages, test:
 
 
 def _scenes(config: DataConfig, image_size: tuple[int, int] | None) -> DataSet:
-    if config.root is not None:
-        warnings.warn("data.root has no effect on scenes, which are drawn.", UserWarning, stacklevel=3)
+    _warn_of_root(config, "scenes, which are drawn")
     return scenes(image_size)
+
+
+def _warn_of_root(config: DataConfig, what: str) -> None:
+    if config.root is not None:
+        warnings.warn(f"data.root has no effect on {what}.", UserWarning, stacklevel=4)
 
 
 DATASETS: dict[str, DatasetEntry] = {

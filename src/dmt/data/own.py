@@ -5,8 +5,7 @@ from typing import Any
 
 from torch.utils.data import ConcatDataset, Dataset
 
-from dmt.data.catalog import pixel_statistics
-from dmt.data.images import DataSet
+from dmt.data.images import DataSet, pixel_statistics
 from dmt.data.torch_images import TorchImages
 from dmt.errors import DataError
 from dmt.types import UNLABELED
