@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from torchvision.transforms.v2 import functional as F
 from dmt.data.image_files import read_image, read_size
 from dmt.data.images import resize
 from dmt.data.mask_coding import MaskCoding
+from dmt.data.memory import TensorMemory
 from dmt.errors import DataError
 from dmt.types import IGNORE_INDEX
 
@@ -30,7 +32,8 @@ class ImageFile:
 class MaskedImages:
     """Images with masks as files, as an `ImageSet`; images without a mask have no label.
 
-    Images are RGB, as they are stored: a rotation that EXIF asks for is not applied.
+    Images are RGB, as they are stored: a rotation that EXIF asks for is not applied. What was decoded stays in memory
+    while it is little; the files are taken to stay as they are.
 
     Attributes:
         files: the images, in order.
@@ -43,6 +46,7 @@ class MaskedImages:
     coding: MaskCoding
     image_size: tuple[int, int] | None = None
     _sizes: dict[int, tuple[int, int]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _memory: TensorMemory = field(default_factory=TensorMemory, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -53,9 +57,7 @@ class MaskedImages:
         Raises:
             DataError: a file cannot be read, or images differ in size.
         """
-        images = [read_image(self.files[index].image) for index in indices]
-        if self.image_size is not None:
-            images = [resize(image[None], self.image_size)[0] for image in images]
+        images = [self._memory.recall(("image", int(index)), partial(self._image, int(index))) for index in indices]
         return self._stack(images, indices, like=torch.empty(0, 3, 0, 0, dtype=torch.uint8))
 
     def labels(self, indices: Sequence[int]) -> Tensor:
@@ -64,7 +66,7 @@ class MaskedImages:
         Raises:
             DataError: an image has no mask, a mask cannot be read or holds unknown values, or masks differ in size.
         """
-        masks = [self._mask(int(index)) for index in indices]
+        masks = [self._memory.recall(("mask", int(index)), partial(self._mask, int(index))) for index in indices]
         return self._stack(masks, indices, like=torch.empty(0, 0, 0, dtype=torch.uint8)).to(torch.int64)
 
     def key(self, index: int) -> str:
@@ -108,6 +110,10 @@ class MaskedImages:
         if index not in self._sizes:
             self._sizes[index] = read_size(self.files[index].image)
         return self._sizes[index]
+
+    def _image(self, index: int) -> Tensor:
+        image = read_image(self.files[index].image)
+        return image if self.image_size is None else resize(image[None], self.image_size)[0]
 
     def _mask(self, index: int) -> Tensor:
         file = self.files[index]
