@@ -15,9 +15,11 @@ from dmt.assemble import build_arms, load_data, network_builder, resolve_validat
 from dmt.choose import choose, unequal_pair
 from dmt.config import Config
 from dmt.config_files import load_config
+from dmt.data.images import DataSet
 from dmt.engine import Engine, environment, peak_memory_mb
 from dmt.errors import ConfigError, DataError
 from dmt.methods import build_method
+from dmt.methods.base import Method
 from dmt.metrics_log import MetricsLog
 from dmt.progress import Silent
 from dmt.result import build_result
@@ -67,52 +69,73 @@ def run(
         if folder.result is not None:
             observer.message(f"This run is finished; its folder is {folder.path}.")
             return folder.result
-        config = folder.config
-        engine = Engine(config.precision)
-        plan = method.plan()
-        task = TASKS[config.task]
-        setting = Setting(
-            config=config,
-            method=method,
-            plan=plan,
-            task=task,
-            data=data,
-            engine=engine,
-            build_network=network_builder(config, data, models, plan=plan),
-            labeled_view=task.labeled_view(config, data),
-            pseudo_view=task.pseudo_view(config, data),
-            augment=task.augment(config),
-            observer=observer,
-            metrics=MetricsLog(folder.path / "metrics.jsonl"),
-        )
-        main, folds = build_arms(config, data, folder.path, needs_all_labels=method.needs_all_labels)
-        _check_unlabeled(main, plan)
-        _check_processes(config, engine)
-        _describe(folder, engine, plan)
-        observer.run_started(str(folder.path), len(plan) * (1 + len(folds)))
-
-        records = [run_stage(setting, main, stage) for stage in plan if stage.round == 0]
-        _warn_unequal(plan, _validation_scores(records, []), config)
-        records += [run_stage(setting, main, stage) for stage in plan if stage.round > 0]
-        held_out = [[run_stage(setting, fold, stage) for stage in plan] for fold in folds]
-        validation = _validation_scores(records, held_out)
-        choice = choose(plan, validation)
-
-        result = build_result(
-            config,
-            records,
-            validation,
-            choice,
-            main.parts,
-            ensemble=ensemble_scores(setting, main),
-            warning=unequal_pair(plan, validation, sampled=config.rounds.dms_share is not None),
-            class_names=data.class_names,
-            seconds=sum(record.facts["seconds"] for arm in [records, *held_out] for record in arm),
-            peak_memory_mb=peak_memory_mb(engine.device),
-        )
+        setting = _setting(folder, method, data, models, observer=observer)
+        main, folds = build_arms(setting.config, data, folder.path, needs_all_labels=method.needs_all_labels)
+        _check_unlabeled(main, setting.plan)
+        _check_processes(setting.config, setting.engine)
+        _describe(folder, setting.engine, setting.plan)
+        observer.run_started(str(folder.path), len(setting.plan) * (1 + len(folds)))
+        records, held_out = _run_stages(setting, main, folds)
+        result = _result(setting, main, records, held_out)
         if engine.is_main:
             folder.write_json("result.json", result)
         return result
+
+
+def _setting(
+    folder: RunFolder,
+    method: Method,
+    data: DataSet,
+    models: Mapping[str, nn.Module | Callable[[], nn.Module]] | None,
+    *,
+    observer: Observer,
+) -> Setting:
+    """What all stages share, by the config that the run folder holds: a resumed run keeps what it once resolved."""
+    config, plan = folder.config, method.plan()
+    task = TASKS[config.task]
+    return Setting(
+        config=config,
+        method=method,
+        plan=plan,
+        task=task,
+        data=data,
+        engine=Engine(config.precision),
+        build_network=network_builder(config, data, models, plan=plan),
+        labeled_view=task.labeled_view(config, data),
+        pseudo_view=task.pseudo_view(config, data),
+        augment=task.augment(config),
+        observer=observer,
+        metrics=MetricsLog(folder.path / "metrics.jsonl"),
+    )
+
+
+def _run_stages(setting: Setting, main: Arm, folds: Sequence[Arm]) -> tuple[list[StageRecord], list[list[StageRecord]]]:
+    """The whole plan, on all labels and then on each fold's; of the main arm, and of each fold."""
+    plan = setting.plan
+    records = [run_stage(setting, main, stage) for stage in plan if stage.round == 0]
+    if message := _unequal(setting, _validation_scores(records, [])):
+        warnings.warn(message, stacklevel=4)  # before the rounds begin, where labels for choices show it
+    records += [run_stage(setting, main, stage) for stage in plan if stage.round > 0]
+    return records, [[run_stage(setting, fold, stage) for stage in plan] for fold in folds]
+
+
+def _result(
+    setting: Setting, main: Arm, records: Sequence[StageRecord], held_out: Sequence[Sequence[StageRecord]]
+) -> dict[str, Any]:
+    """Choose by the labels that are for choices, and put everything together."""
+    validation = _validation_scores(records, held_out)
+    return build_result(
+        setting.config,
+        records,
+        validation,
+        choose(setting.plan, validation),
+        main.parts,
+        ensemble=ensemble_scores(setting, main),
+        warning=_unequal(setting, validation),
+        class_names=setting.data.class_names,
+        seconds=sum(record.facts["seconds"] for arm in [records, *held_out] for record in arm),
+        peak_memory_mb=peak_memory_mb(setting.engine.device),
+    )
 
 
 def _warn_fractions(config: Config) -> None:
@@ -165,10 +188,8 @@ def _validation_scores(
     }
 
 
-def _warn_unequal(plan: tuple[Stage, ...], validation: Mapping[Stage, Scores], config: Config) -> None:
-    """Say so before the rounds begin, where labels for choices show it."""
-    if message := unequal_pair(plan, validation, sampled=config.rounds.dms_share is not None):
-        warnings.warn(message, stacklevel=3)
+def _unequal(setting: Setting, validation: Mapping[Stage, Scores]) -> str | None:
+    return unequal_pair(setting.plan, validation, sampled=setting.config.rounds.dms_share is not None)
 
 
 def _pooled(scores: Sequence[Scores]) -> Scores:

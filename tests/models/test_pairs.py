@@ -27,6 +27,7 @@ def test_one_start_and_one_set_of_labels_is_a_reason_for_a_warning(config: Confi
         {"networks": {**PAIR, "b": {"name": "y", "weights": "w"}}},
         {"networks": {**PAIR, "b": {"name": "x", "weights": "v"}}},
         {"networks": {**PAIR, "b": {"name": "x"}}},
+        {"networks": {**PAIR, "b": {**PAIR["b"], "options": {"output_stride": 32}}}},
         {"networks": {"a": {"name": "x"}, "b": {"name": "x"}}},
     ],
 )

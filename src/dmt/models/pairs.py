@@ -8,7 +8,8 @@ from dmt.config import Config
 def warn_equal_starts(config: Config) -> None:
     """Warn of a pair that learns the same: one start, one set of labels (paper, section 4.1.2)."""
     a, b = config.networks.a, config.networks.b
-    same_start = a.weights is not None and (a.name, a.weights) == (b.name, b.weights)
+    # Other options, say another output stride, make another function of the same weights.
+    same_start = a.weights is not None and a == b
     if config.scheme == "mutual" and same_start and config.rounds.dms_share is None:
         warnings.warn(
             "networks.a and networks.b start from the same weights; set rounds.dms_share=0.8 so that they learn "
