@@ -12,7 +12,18 @@ ROOT = Path(dmt.__file__).parent
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "types"),
-    ("files", "config", "config_sections", "config_files", "losses", "selection", "histograms", "metrics", "schedules"),
+    (
+        "signals",
+        "files",
+        "config",
+        "config_sections",
+        "config_files",
+        "losses",
+        "selection",
+        "histograms",
+        "metrics",
+        "schedules",
+    ),
     ("engine", "randomness", "scores", "data", "models", "tasks"),
     ("methods",),
     (

@@ -95,6 +95,16 @@ class Engine:
         """Which of `total` items this process works on: every world_size-th, from its rank."""
         return range(self.rank, total, self.world_size)
 
+    def any_stops(self, wish: bool, *, at_meeting: bool) -> bool:
+        """Whether to stop here, since a process wishes to.
+
+        One process may stop anywhere; of several, none may leave the others waiting in the next step, so that they ask
+        each other, but only `at_meeting`, where all of them are at the same step.
+        """
+        if self.world_size == 1:
+            return wish
+        return at_meeting and any(self.gather([wish]))
+
     def wait(self) -> None:
         """Wait for all processes."""
         self._accelerator.wait_for_everyone()

@@ -26,6 +26,14 @@ class RunFolderError(DMTError):
     """A run folder that is in use or already holds another run."""
 
 
+class StoppedError(DMTError):
+    """A run that a signal stopped, in good order: what was done is written down, and the same command goes on."""
+
+    def __init__(self, message: str, *, exit_status: int) -> None:
+        super().__init__(message)
+        self.exit_status = exit_status
+
+
 class NonFiniteError(DMTError, ArithmeticError):
     """Training met NaN or infinite values; the last good checkpoint is kept and the run can be resumed."""
 

@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from dmt.data.loaders import load_in_order
 from dmt.engine import Engine
+from dmt.signals import stop, stop_requested
 from dmt.types import Observer
 
 
@@ -64,6 +65,9 @@ def infer(
 
     Yields:
         Positions of a batch's images, and each network's fp32 logits `(n, C, *S)` on the device.
+
+    Raises:
+        StoppedError: a signal came in.
     """
     batches = batches_of_one_size(part, batch_size)
     mine = list(engine.share(len(batches)))
@@ -71,6 +75,8 @@ def infer(
     observer.task_started(title, len(part))
     done = 0
     for number, images in zip(mine, loader, strict=True):
+        if stop_requested():
+            raise stop(f"{title}: {done:,} of {len(part):,}, which are done again")
         yield list(batches[number]), _logits(networks, images, engine)
         done += len(images) * engine.world_size
         observer.task_advanced(min(done, len(part)))

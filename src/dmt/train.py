@@ -17,6 +17,7 @@ from dmt.errors import NonFiniteError
 from dmt.metrics_log import MetricsLog
 from dmt.randomness import generator, seeded_torch
 from dmt.schedules import Schedule
+from dmt.signals import stop, stop_requested
 from dmt.types import Batch, Observer, StepOutput
 
 WINDOW = 20
@@ -67,6 +68,7 @@ def train(training: Training, *, engine: Engine, observer: Observer, metrics: Me
     """Train a stage to its end, from its last checkpoint where there is one.
 
     Raises:
+        StoppedError: a signal came in; the step at hand was finished, and a checkpoint written.
         NonFiniteError: at the first loss that is NaN or infinite; the last checkpoint is from before it.
     """
     start = load_checkpoint(training.checkpoint, training.trainees, engine=engine, config_hash=training.config_hash)
@@ -80,13 +82,17 @@ def train(training: Training, *, engine: Engine, observer: Observer, metrics: Me
     for step, batch in zip(steps, load_in_order(training.batches, steps, workers=training.workers), strict=True):
         window.append(_train_step(training, networks, batch, step, engine))
         done = step + 1
-        if len(window) == WINDOW or done == training.steps:
+        is_full = done % WINDOW == 0 or done == training.steps
+        is_stopping = engine.any_stops(stop_requested(), at_meeting=is_full)
+        if is_full or is_stopping:
             logs = _close_window(window, training, done)
             if engine.is_main:
                 metrics.write({"stage": training.stream, "step": done, **logs})
             observer.task_advanced(done, f"loss {logs['loss']:.3f}")
-            if clock.is_due(len(window)) and done < training.steps:
+            if is_stopping or (clock.is_due(len(window)) and done < training.steps):
                 _write_checkpoint(training, done, engine)
+            if is_stopping:
+                raise stop(f"{training.title}: {done:,} of {training.steps:,} steps are written down")
             window = []
     _check_weights(training, training.steps)
     for trainee in training.trainees.values():

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from dmt import __version__
 from dmt.cli import config, demo, listing, train
-from dmt.errors import DMTError
+from dmt.errors import DMTError, StoppedError
 
 UsageError: Any = typer.BadParameter.__mro__[1]
 """The base of all usage errors: click's own in older versions of Typer, Typer's copy of it in newer ones."""
@@ -60,6 +60,9 @@ def _status(errors: Console) -> int:
     """The exit status, after a line for the user where the command did not end well."""
     try:
         status = app(standalone_mode=False)
+    except StoppedError as error:
+        errors.print(_plain(error))
+        return error.exit_status
     except DMTError as error:
         errors.print(f"[red]error:[/] {_plain(error)}")
         status = error.exit_status

@@ -14,6 +14,7 @@ from dmt.data.views import View
 from dmt.errors import DMTError
 from dmt.randomness import generator, shuffled_positions
 from dmt.selection import MAX_CODE, decode_confidence
+from dmt.signals import leave_signals_to_parent
 from dmt.types import Batch
 
 T = TypeVar("T")
@@ -127,6 +128,7 @@ def load_in_order(dataset: Dataset[T], order: Iterable[int], *, workers: int) ->
         num_workers=workers,
         # One of its own, since a loader draws a seed for its workers, else from torch's global one.
         generator=torch.Generator(),
+        worker_init_fn=leave_signals_to_parent,
     )
     for item in loader:
         if isinstance(item, DMTError):
