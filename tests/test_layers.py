@@ -29,6 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "inference",
         "checkpoint",
+        "finite",
         "metrics_log",
         "train",
         "label",

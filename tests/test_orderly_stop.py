@@ -51,7 +51,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, dict[s
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.31, 0.5, 0.7, 0.9, 0.99])
 def test_a_signal_anywhere(tmp_path: Path, uninterrupted: tuple[int, dict[str, Any]], share: float) -> None:
     num_calls, expected = uninterrupted
-    with pytest.raises(StoppedError, match="^Stopped by SIGTERM; ") as stopped:
+    with pytest.raises(StoppedError, match=r"^Stopped by SIGTERM; ") as stopped:
         start(tmp_path, at=round(share * num_calls))
     assert stopped.value.exit_status == 143
     assert not (tmp_path / "run" / "result.json").exists()

@@ -39,7 +39,7 @@ class Engine:
         self.rank: int = self._accelerator.process_index
         self.world_size: int = self._accelerator.num_processes
         self.precision = resolve_precision(precision, self.device)
-        self._scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
+        self._scaler = self._fresh_scaler()
 
     @property
     def is_main(self) -> bool:
@@ -73,7 +73,7 @@ class Engine:
         return replace(batch, **moved)
 
     def update(self, loss: Tensor, optimizers: Sequence[Optimizer]) -> None:
-        """One optimizer step on the gradient of `loss`."""
+        """One optimizer step on the gradient of `loss`, left out where that is not finite on any process."""
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
         self._accelerator.backward(self._scaler.scale(loss))
@@ -109,13 +109,22 @@ class Engine:
         """Wait for all processes."""
         self._accelerator.wait_for_everyone()
 
+    def _fresh_scaler(self) -> torch.amp.GradScaler:
+        """Torch's loss scaling; beside fp16, by 1, for its other service: it leaves out steps that would spoil weights.
+
+        Every step left out halves the scale, which changes no bit of what follows: powers of two are exact.
+        """
+        if self.precision == "fp16":
+            return torch.amp.GradScaler(self.device.type)
+        return torch.amp.GradScaler(self.device.type, init_scale=1.0, growth_interval=2**31 - 1)
+
     def scaler_state(self) -> dict[str, Any]:
-        """State of the loss scaling; empty unless fp16."""
+        """State of the loss scaling."""
         return self._scaler.state_dict()
 
     def restore_scaler(self, state: dict[str, Any]) -> None:
         """Go on with a stored loss scaling; a fresh one where `state` is empty."""
-        self._scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
+        self._scaler = self._fresh_scaler()
         if state:
             self._scaler.load_state_dict(state)
 

@@ -18,6 +18,11 @@ class MetricsLog:
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
+    def total(self, stage: str, name: str) -> int:
+        """The sum of a count over a stage's lines."""
+        records = map(json.loads, self._path.read_text(encoding="utf-8").splitlines() if self._path.is_file() else ())
+        return sum(record.get(name, 0) for record in records if record["stage"] == stage)
+
     def rewind(self, stage: str, step: int) -> None:
         """Drop a stage's lines past `step`, and a last line that was cut short."""
         if not self._path.is_file():

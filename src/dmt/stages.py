@@ -44,6 +44,11 @@ def run_stage(setting: Setting, arm: Arm, stage: Stage) -> StageRecord:
         _train(setting, arm, stage, trainee, pseudo)
         scores = _score(setting, arm, stage, trainee)
         facts["steps"] = stage_steps(setting.config, arm.parts, stage, pseudo)
+        if skipped := setting.metrics.total(arm.stream(stage), "skipped"):
+            facts["skipped_steps"] = skipped
+            setting.observer.message(
+                f"{arm.title(stage)}: {skipped} steps were left out, their loss being NaN or infinite."
+            )
         facts["seconds"] = round(time.monotonic() - began, 2)
         if setting.engine.is_main:
             write_stage(folder, trainee, _metadata(setting, trainee.network), scores, facts)
@@ -76,6 +81,8 @@ def _start(setting: Setting, arm: Arm, stage: Stage) -> Trainee:
         momentum=settings.momentum,
         nesterov=settings.nesterov,
         weight_decay=settings.weight_decay,
+        # In one kernel, which can also leave a step out without telling the CPU, which would have to wait for that.
+        fused=setting.engine.device.type == "cuda",
     )
     ema = setting.config.ema
     average = None if ema is None else Ema(network, decay=ema.decay, warmup=ema.warmup)

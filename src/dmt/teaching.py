@@ -10,6 +10,7 @@ from dmt.data.pseudo_labels import Provenance, PseudoLabels, PseudoStore, Pseudo
 from dmt.errors import DataError
 from dmt.evaluate import pseudo_label_figures
 from dmt.label import Predict, label, renormalized_by, weights_hash
+from dmt.models.mirrored import Mirrored
 from dmt.setting import Arm, Setting, load_trained, stage_of
 from dmt.stage_files import weights_path
 from dmt.types import PseudoSpec, Stage
@@ -95,8 +96,9 @@ def _labeled_store(
     )
     store = setting.task.open_store(arm.path(stage) / folder, arm.parts.unlabeled.keys, provenance, setting.data)
     if not store.is_whole():
+        teacher = load_trained(setting, arm, teaching)
         label(
-            load_trained(setting, arm, teaching),
+            Mirrored(teacher) if setting.config.rounds.label_views == "mirrored" else teacher,
             arm.parts.unlabeled,
             store,
             predict=predict,

@@ -13,7 +13,7 @@ from dmt.checkpoint import CheckpointClock, Trainee, load_checkpoint, save_check
 from dmt.config_sections import CheckpointConfig
 from dmt.data.loaders import StepBatches, load_in_order
 from dmt.engine import Engine
-from dmt.errors import NonFiniteError
+from dmt.finite import FiniteGuard
 from dmt.metrics_log import MetricsLog
 from dmt.randomness import generator, seeded_torch
 from dmt.schedules import Schedule
@@ -69,12 +69,14 @@ def train(training: Training, *, engine: Engine, observer: Observer, metrics: Me
 
     Raises:
         StoppedError: a signal came in; the step at hand was finished, and a checkpoint written.
-        NonFiniteError: at the first loss that is NaN or infinite; the last checkpoint is from before it.
+        NonFiniteError: the loss was NaN or infinite in too many steps in a row, or a weight is; the last checkpoint is
+            from before that.
     """
     start = load_checkpoint(training.checkpoint, training.trainees, engine=engine, config_hash=training.config_hash)
     if engine.is_main:
         metrics.rewind(training.stream, start)
     networks = {label: engine.distribute(one.network.train()) for label, one in training.trainees.items()}
+    guard = FiniteGuard(training.trainees, title=training.title, engine=engine)
     clock = CheckpointClock(training.checkpoint_config)
     window: list[StepOutput] = []
     observer.task_started(training.title, training.steps, start)
@@ -85,16 +87,17 @@ def train(training: Training, *, engine: Engine, observer: Observer, metrics: Me
         is_full = done % WINDOW == 0 or done == training.steps
         is_stopping = engine.any_stops(stop_requested(), at_meeting=is_full)
         if is_full or is_stopping:
-            logs = _close_window(window, training, done)
+            logs = _close_window(window, guard, done)
             if engine.is_main:
                 metrics.write({"stage": training.stream, "step": done, **logs})
-            observer.task_advanced(done, f"loss {logs['loss']:.3f}")
+            observer.task_advanced(done, f"loss {logs['loss']:.3f}" if "loss" in logs else "no finite loss")
             if is_stopping or (clock.is_due(len(window)) and done < training.steps):
+                guard.check_weights(done=done)
                 _write_checkpoint(training, done, engine)
             if is_stopping:
                 raise stop(f"{training.title}: {done:,} of {training.steps:,} steps are written down")
             window = []
-    _check_weights(training, training.steps)
+    guard.check_weights(done=training.steps)
     for trainee in training.trainees.values():
         engine.align(trainee.network)
         engine.align(trainee.reported)
@@ -102,27 +105,8 @@ def train(training: Training, *, engine: Engine, observer: Observer, metrics: Me
 
 
 def _write_checkpoint(training: Training, done: int, engine: Engine) -> None:
-    _check_weights(training, done)
     if engine.is_main:
         save_checkpoint(training.checkpoint, training.trainees, done, engine=engine, config_hash=training.config_hash)
-
-
-def _check_weights(training: Training, done: int) -> None:
-    """Refuse weights that the last update spoiled: no loss has been computed from them yet.
-
-    Raises:
-        NonFiniteError: when a weight is NaN or infinite.
-    """
-    for trainee in training.trainees.values():
-        if not all(bool(parameter.isfinite().all()) for parameter in trainee.network.parameters()):
-            raise _not_finite(training, f"A weight is NaN or infinite after step {done - 1}")
-
-
-def _not_finite(training: Training, what: str) -> NonFiniteError:
-    return NonFiniteError(
-        f"{what} of {training.steps}, {training.title}. Lower optimizer.lr, or use precision=fp32, in a new run "
-        "folder; what this one has finished is kept."
-    )
 
 
 def _train_step(
@@ -146,16 +130,14 @@ def _train_step(
     return StepOutput(loss=output.loss.detach(), logs=output.logs)
 
 
-def _close_window(window: list[StepOutput], training: Training, done: int) -> dict[str, float]:
-    """Mean loss and logs of the last steps.
+def _close_window(window: list[StepOutput], guard: FiniteGuard, done: int) -> dict[str, float]:
+    """Mean loss and logs of the last steps that were taken, and how many were left out.
 
     Raises:
-        NonFiniteError: naming the first step whose loss is not finite.
+        NonFiniteError: too many were, in a row.
     """
     losses = torch.stack([output.loss for output in window]).tolist()
-    for offset, loss in enumerate(losses):
-        if not math.isfinite(loss):
-            raise _not_finite(training, f"The loss is {loss} in step {done - len(losses) + offset}")
-    names = window[0].logs
-    means = {name: float(np.mean([float(output.logs[name]) for output in window])) for name in names}
-    return {"loss": float(np.mean(losses)), **means}
+    skipped = guard.look(losses, done=done)
+    taken = [{"loss": loss, **output.logs} for loss, output in zip(losses, window, strict=True) if math.isfinite(loss)]
+    means = {name: float(np.mean([float(logs[name]) for logs in taken])) for name in (taken[0] if taken else ())}
+    return means | ({"skipped": skipped} if skipped else {})
