@@ -13,11 +13,12 @@ from torch.utils.data import Dataset
 from dmt.config import Config
 from dmt.data.catalog import load_dataset
 from dmt.data.draw import num_labels
-from dmt.data.images import DataSet, ImageSet
+from dmt.data.images import DataSet, ImageSet, readable_sizes
 from dmt.data.own import data_set_from_torch
 from dmt.data.parts import Part, Parts, UnlabeledPart
 from dmt.data.split_files import read_split, write_split
 from dmt.data.splits import Split, difference_maximized, folds
+from dmt.data.unreadable import first_readable, without_unreadable
 from dmt.errors import ConfigError
 from dmt.models.network import Network, Preprocessing, check_output
 from dmt.models.pairs import warn_equal_starts
@@ -119,7 +120,7 @@ def network_builder(
     if models is None and len(labels) > 1:
         warn_equal_starts(config)
     for label in labels:
-        images = data.train.images([0]).repeat(2, 1, 1, 1).float() / 255
+        images = first_readable(data.train).repeat(2, 1, 1, 1).float() / 255
         check_output(build(label, generator(config.seed, "unused")), images, dense=TASKS[config.task].is_dense)
     return build
 
@@ -129,9 +130,9 @@ def _check_crop(config: Config, data: DataSet) -> None:
     if config.crop.size is not None:
         return
     first = data.image_size
-    other = next((index for index in range(len(data.train)) if data.train.size(index) != first), None)
-    if other is not None:
-        height, width = data.train.size(other)
+    for other, (height, width) in readable_sizes(data.train):
+        if (height, width) == first:
+            continue
         raise ConfigError(
             f"crop.size is not set, and training images differ in size: {data.train.key(0)} is {first[0]} x {first[1]} "
             f"(height x width), {data.train.key(other)} is {height} x {width}. Set crop.size=[HEIGHT, WIDTH], the size "
@@ -194,6 +195,8 @@ def _split(config: Config, data: DataSet, task: Task, folder: Path, *, needs_all
     if (folder / "test.txt").is_file():
         return read_split(folder, train=data.train, test=data.test, validation=_given(config, data))
     split = _oracle_split(data) if needs_all_labels else task.draw(config, data)
+    if config.data.max_unreadable:
+        split = without_unreadable(split, data.train, at_most=config.data.max_unreadable, folder=folder)
     write_split(split, folder, train=data.train, test=data.test, validation=_given(config, data))
     return split
 

@@ -50,6 +50,9 @@ class DataConfig(Section):
     """Seed of the split; null = seed. The test part never depends on any seed."""
     image_size: Annotated[list[Count], Field(min_length=2, max_length=2)] | None = None
     """Height and width after the data set's fixed resize; null = the data set's own size."""
+    max_unreadable: Annotated[int, Field(ge=0)] = 0
+    """How many unlabeled images may be left out since their files cannot be read; they are listed in the run folder, in
+    splits/unreadable.txt. Above 0, every unlabeled image is decoded once before training."""
     ignore_index: int = -1
     """The label that counts nothing: -1 in classification, 255 in segmentation, where it is the value in mask files."""
 

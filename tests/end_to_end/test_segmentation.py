@@ -160,6 +160,25 @@ def test_a_damaged_image_is_one_sentence_in_a_worker_too(call: Any, tmp_path: Pa
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize("content", [b"", b"nothing", None], ids=["empty", "no image", "cut off"])
+def test_damaged_images_are_skipped_and_listed_where_that_is_allowed(
+    call: Any, tmp_path: Path, content: bytes | None
+) -> None:
+    write_folder(tmp_path / "data")
+    path = tmp_path / "data" / "images" / "4.png"
+    path.write_bytes(path.read_bytes()[:200] if content is None else content)
+    (tmp_path / "mine.yaml").write_text("\n".join(OWN))
+    status, _, err = call("train", "mine.yaml", "data.max_unreadable=1", "--run-dir", "run")
+    assert status == 0, err
+    assert "1 unlabeled images cannot be read and are left out" in err
+    assert (tmp_path / "run/splits/unreadable.txt").read_text().startswith("4\t")
+    assert json.loads((tmp_path / "run/result.json").read_text())["num_unlabeled"] == 1
+    for labeled in ("images/0.png", "images/5.png"):
+        (tmp_path / "data" / labeled).write_bytes(b"")
+    status, _, err = call("train", "mine.yaml", "data.max_unreadable=1", "--run-dir", "other")
+    assert (status, "more than data.max_unreadable=1" in err) == (2, True)
+
+
 def _mask(root: Path, number: int, array: np.ndarray) -> None:
     Image.fromarray(array).save(root / "masks" / f"{number}.png")
 

@@ -1,6 +1,7 @@
 """What a data set is to the rest of the program: images by index, labels by index, and a stable name for each image."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -146,8 +147,15 @@ class DataSet:
 
     @cached_property
     def image_size(self) -> tuple[int, int]:
-        """Height and width of the training images."""
-        return self.train.size(0)
+        """Height and width of the training images, by the first that can be read."""
+        return next((size for _, size in readable_sizes(self.train)), None) or self.train.size(0)
+
+
+def readable_sizes(images: ImageSet) -> Iterator[tuple[int, tuple[int, int]]]:
+    """Index and size of every image whose size can be read."""
+    for index in range(len(images)):
+        with contextlib.suppress(DataError):
+            yield index, images.size(index)
 
 
 def resize(images: Tensor, image_size: tuple[int, int]) -> Tensor:

@@ -40,7 +40,9 @@ def mask_folder(config: DataConfig, image_size: tuple[int, int] | None) -> DataS
     """
     root = find_folder([root_folder(config)], (_IMAGES, _MASKS), what="images and masks")
     classes = load_class_list(config, root)
-    everything = _all_images(root, classes, ignore_index=config.ignore_index, image_size=image_size)
+    everything = _all_images(
+        root, classes, ignore_index=config.ignore_index, image_size=image_size, tolerant=config.max_unreadable > 0
+    )
     lists = _lists(config, root)
     parts = {key: _read_list(path, everything) for key, path in lists.items()}
     check_disjoint({f"the {key} list {path}": parts[key] for key, path in lists.items()}, everything)
@@ -53,7 +55,7 @@ def mask_folder(config: DataConfig, image_size: tuple[int, int] | None) -> DataS
 
 
 def _all_images(
-    root: Path, classes: ClassList, *, ignore_index: int, image_size: tuple[int, int] | None
+    root: Path, classes: ClassList, *, ignore_index: int, image_size: tuple[int, int] | None, tolerant: bool
 ) -> MaskedImages:
     if 0 <= ignore_index < len(classes.names):
         raise ConfigError(
@@ -70,7 +72,7 @@ def _all_images(
         coding=plain_coding(classes.names, ignore_index=ignore_index, colors=classes.colors),
         image_size=image_size,
     )
-    images.check_sizes()
+    images.check_sizes(tolerant=tolerant)
     return images
 
 

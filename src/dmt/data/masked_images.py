@@ -88,14 +88,22 @@ class MaskedImages:
         some._sizes.update({place: self._sizes[index] for place, index in enumerate(indices) if index in self._sizes})
         return some
 
-    def check_sizes(self) -> None:
+    def check_sizes(self, *, tolerant: bool = False) -> None:
         """Read the header of every image, and compare the sizes of those that have a mask with their masks'.
+
+        Args:
+            tolerant: leave images that cannot be read to whoever decodes them.
 
         Raises:
             DataError: they differ, or a file is no image, with or without a mask.
         """
         for index, file in enumerate(self.files):
-            size = self._file_size(index)
+            try:
+                size = self._file_size(index)
+            except DataError:
+                if tolerant:
+                    continue
+                raise
             if file.mask is None:
                 continue
             mask_size = read_size(file.mask)

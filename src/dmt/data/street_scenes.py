@@ -73,7 +73,8 @@ def cityscapes(config: DataConfig, image_size: tuple[int, int] | None) -> DataSe
         DataError: files are missing or damaged.
     """
     folder = find_folder([root_folder(config)], ("leftImg8bit", "gtFine"), what="Cityscapes")
-    train, test = (_cityscapes_part(folder, part, image_size) for part in ("train", "val"))
+    tolerant = config.max_unreadable > 0
+    train, test = (_cityscapes_part(folder, part, image_size, tolerant=tolerant) for part in ("train", "val"))
     return DataSet(
         name="cityscapes",
         class_names=tuple(_CITYSCAPES_CLASSES),
@@ -106,7 +107,7 @@ def camvid(config: DataConfig, image_size: tuple[int, int] | None) -> DataSet:
         for name in ("train.txt", "val.txt")
     ]
     for part in parts:
-        part.check_sizes()
+        part.check_sizes(tolerant=config.max_unreadable > 0)
     return DataSet(
         name="camvid",
         class_names=class_names,
@@ -119,7 +120,7 @@ def camvid(config: DataConfig, image_size: tuple[int, int] | None) -> DataSet:
     )
 
 
-def _cityscapes_part(folder: Path, part: str, image_size: tuple[int, int] | None) -> MaskedImages:
+def _cityscapes_part(folder: Path, part: str, image_size: tuple[int, int] | None, *, tolerant: bool) -> MaskedImages:
     image_folder, mask_folder = folder / "leftImg8bit" / part, folder / "gtFine" / part
     found = list_files(image_folder, IMAGE_SUFFIXES)
     if not found:
@@ -134,7 +135,7 @@ def _cityscapes_part(folder: Path, part: str, image_size: tuple[int, int] | None
         coding=table_coding(_MASK_TABLES[kind]),
         image_size=image_size,
     )
-    images.check_sizes()
+    images.check_sizes(tolerant=tolerant)
     return images
 
 

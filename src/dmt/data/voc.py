@@ -61,7 +61,7 @@ def voc(config: DataConfig, image_size: tuple[int, int] | None) -> DataSet:
         )
     ]
     for part in parts:
-        part.check_sizes()
+        part.check_sizes(tolerant=config.max_unreadable > 0)
     return DataSet(
         name="voc",
         class_names=_CLASSES,
