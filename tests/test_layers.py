@@ -30,6 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "inference",
         "checkpoint",
         "finite",
+        "resources",
         "metrics_log",
         "train",
         "label",

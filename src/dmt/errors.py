@@ -38,3 +38,9 @@ class NonFiniteError(DMTError, ArithmeticError):
     """Training met NaN or infinite values; the last good checkpoint is kept and the run can be resumed."""
 
     exit_status = 4
+
+
+class ShortageError(DMTError):
+    """The machine ran out of something; the run can be resumed once there is more of it."""
+
+    exit_status = 4

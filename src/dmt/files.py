@@ -10,6 +10,8 @@ from typing import Any
 
 from dmt.errors import CheckpointError
 
+_TEMPORARY = ".tmp"
+
 
 def write_atomic(path: Path, write: Callable[[Path], object], *, durable: bool = True) -> None:
     """Let `write` fill a temporary file beside `path`, then rename it into place.
@@ -21,7 +23,7 @@ def write_atomic(path: Path, write: Callable[[Path], object], *, durable: bool =
             `sync_all` must follow before anything says that they are there.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_TEMPORARY)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -35,6 +37,12 @@ def write_atomic(path: Path, write: Callable[[Path], object], *, durable: bool =
         raise
     if durable:
         _sync(path.parent)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete the temporary files below a folder that killed processes left; none that still writes may work in it."""
+    for path in folder.rglob(f".*{_TEMPORARY}"):
+        path.unlink(missing_ok=True)
 
 
 def sync_all() -> None:

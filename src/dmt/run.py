@@ -22,6 +22,7 @@ from dmt.methods import build_method
 from dmt.methods.base import Method
 from dmt.metrics_log import MetricsLog
 from dmt.progress import Silent
+from dmt.resources import shortages_told
 from dmt.result import build_result
 from dmt.run_folder import RunFolder, default_run_folder, open_run_folder
 from dmt.scores import Scores
@@ -75,8 +76,9 @@ def run(
         _check_processes(setting.config, setting.engine)
         _describe(folder, setting.engine, setting.plan)
         observer.run_started(str(folder.path), len(setting.plan) * (1 + len(folds)))
-        records, held_out = _run_stages(setting, main, folds)
-        result = _result(setting, main, records, held_out)
+        with shortages_told(setting.config, image_size=data.image_size):
+            records, held_out = _run_stages(setting, main, folds)
+            result = _result(setting, main, records, held_out)
         if engine.is_main:
             folder.write_json("result.json", result)
         return result

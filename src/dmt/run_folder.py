@@ -14,7 +14,7 @@ from dmt.config import Config
 from dmt.config_files import WITHOUT_BEARING, config_hash, dump_config, load_config
 from dmt.engine import Engine
 from dmt.errors import ConfigError, RunFolderError
-from dmt.files import read_json, write_json, write_text
+from dmt.files import read_json, remove_leftovers, write_json, write_text
 
 
 class RunFolder:
@@ -72,6 +72,7 @@ def open_run_folder(path: Path, config: Config, *, engine: Engine) -> Iterator[R
             stack.enter_context(_taken(path))
         is_new = not (path / "config.yaml").is_file()
         if engine.is_main:
+            remove_leftovers(path)
             settled = _settle_config(path, config, engine.precision)
         engine.wait()
         if not engine.is_main:

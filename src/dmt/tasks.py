@@ -33,6 +33,7 @@ class Task:
         open_store: where a teacher's answers are kept.
         labeled_view, pseudo_view: what is cut out of an image while it is loaded; None = the image as it is.
         augment: uint8 batches -> float batches in [0, 1], on the device.
+        bytes_a_site: of pseudo labels on disk, at most.
         few_labels: labels below which none are set aside for choices: cross-validation chooses then.
     """
 
@@ -44,6 +45,7 @@ class Task:
     labeled_view: MakeView
     pseudo_view: MakeView
     augment: Callable[[Config], Augment]
+    bytes_a_site: int
     few_labels: Callable[[DataSet], int]
 
 
@@ -87,6 +89,7 @@ CLASSIFICATION = Task(
     labeled_view=_whole,
     pseudo_view=_whole,
     augment=lambda config: build_augment(config.augment, config.data.name),
+    bytes_a_site=64,
     few_labels=lambda data: 10 * data.num_classes,
 )
 SEGMENTATION = Task(
@@ -98,6 +101,7 @@ SEGMENTATION = Task(
     labeled_view=_crop,
     pseudo_view=_pseudo_crop,
     augment=_colors,
+    bytes_a_site=3,
     # One image holds several classes, so labels are not counted by class.
     few_labels=lambda data: 20,
 )

@@ -11,6 +11,7 @@ from dmt.errors import DataError
 from dmt.evaluate import pseudo_label_figures
 from dmt.label import Predict, label, renormalized_by, weights_hash
 from dmt.models.mirrored import Mirrored
+from dmt.resources import require_space
 from dmt.setting import Arm, Setting, load_trained, stage_of
 from dmt.stage_files import weights_path
 from dmt.types import PseudoSpec, Stage
@@ -96,6 +97,7 @@ def _labeled_store(
     )
     store = setting.task.open_store(arm.path(stage) / folder, arm.parts.unlabeled.keys, provenance, setting.data)
     if not store.is_whole():
+        _require_space(setting, arm, stage)
         teacher = load_trained(setting, arm, teaching)
         label(
             Mirrored(teacher) if setting.config.rounds.label_views == "mirrored" else teacher,
@@ -109,6 +111,14 @@ def _labeled_store(
             observer=setting.observer,
         )
     return store
+
+
+def _require_space(setting: Setting, arm: Arm, stage: Stage) -> None:
+    unlabeled = arm.parts.unlabeled
+    sizes = (unlabeled.size(position) for position in range(len(unlabeled)))
+    sites = sum(height * width for height, width in sizes) if setting.task.is_dense else len(unlabeled)
+    needed = sites * setting.task.bytes_a_site
+    require_space(arm.path(stage), needed, what=f"{arm.title(stage)}: the pseudo labels of {len(unlabeled):,} images")
 
 
 def _class_shares(setting: Setting, arm: Arm) -> list[float]:
