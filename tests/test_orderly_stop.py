@@ -103,3 +103,14 @@ def test_with_workers(tmp_path: Path, uninterrupted: tuple[int, dict[str, Any]])
         start(tmp_path, at=uninterrupted[0] // 2, workers=2)
     start(tmp_path, workers=1)
     assert differing(bits_of_run(tmp_path / "run"), uninterrupted[1]) == []
+
+
+@pytest.mark.parametrize("optimizer", [{"name": "adamw", "lr": 0.01}, {"lr": 0.05, "nesterov": True}])
+def test_every_optimizer_goes_on_where_it_was(tmp_path: Path, optimizer: dict[str, Any]) -> None:
+    start(tmp_path / "whole", optimizer=optimizer)
+    calls = Signalling.calls
+    for share in (0.2, 0.3):
+        with pytest.raises(StoppedError):
+            start(tmp_path, at=round(share * calls), optimizer=optimizer)
+    start(tmp_path, optimizer=optimizer)
+    assert differing(bits_of_run(tmp_path / "run"), bits_of_run(tmp_path / "whole/run")) == []

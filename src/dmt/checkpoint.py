@@ -23,7 +23,7 @@ from dmt.models.ema import Ema
 from dmt.models.network import Network
 from dmt.models.weights import independent
 
-FORMAT = "1"
+FORMAT = "2"
 
 
 @dataclass(frozen=True)
@@ -111,9 +111,8 @@ def _state(trainee: Trainee) -> dict[str, Tensor]:
     if trainee.ema is not None:
         state |= {f"ema/{name}": tensor for name, tensor in trainee.ema.state_dict().items()}
     for name, parameter in trainee.network.named_parameters():
-        momentum = trainee.optimizer.state[parameter].get("momentum_buffer")
-        if momentum is not None:
-            state[f"momentum/{name}"] = momentum
+        own = trainee.optimizer.state.get(parameter, {})
+        state |= {f"optimizer/{key}/{name}": value for key, value in own.items() if value is not None}
     return state
 
 
@@ -125,8 +124,10 @@ def _restore(trainee: Trainee, state: Mapping[str, Tensor], num_averages: int) -
     trainee.network.load_state_dict(section("network"))
     if trainee.ema is not None:
         trainee.ema.load_state_dict(section("ema"), num_updates=num_averages)
-    momenta = section("momentum")
-    for name, parameter in trainee.network.named_parameters():
-        if name in momenta:
-            buffer = torch.empty_like(parameter).copy_(momenta[name])
-            trainee.optimizer.state[parameter] = {"momentum_buffer": buffer}
+    parameters = dict(trainee.network.named_parameters())
+    for stored, value in section("optimizer").items():
+        key, name = stored.split("/", 1)
+        parameter = parameters[name]
+        # A count of steps is a lone number; everything else has the shape and the memory format of its weights.
+        own = value.to(parameter.device) if value.dim() == 0 else torch.empty_like(parameter).copy_(value)
+        trainee.optimizer.state[parameter][key] = own

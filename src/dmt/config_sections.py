@@ -185,18 +185,21 @@ class Duration(Section):
 
 
 class OptimizerConfig(Section):
-    """Stochastic gradient descent."""
+    """How a gradient becomes a step."""
 
+    name: Literal["sgd", "adamw"] = "sgd"
+    """sgd (the paper); adamw gets further in few steps from pretrained weights, at learning rates around 0.001."""
     lr: Annotated[float, Field(gt=0.0)] = 0.1
     """Base learning rate of rounds >= 1."""
     supervised_lr: Annotated[float, Field(gt=0.0)] | None = None
     """Base learning rate of supervised training; null = lr."""
     momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
-    """Momentum of SGD."""
+    """Momentum of SGD; the first beta of AdamW."""
     nesterov: bool = False
-    """Nesterov's momentum."""
+    """Nesterov's momentum (sgd only)."""
     weight_decay: NonNegative = 5.0e-4
-    """On all parameters, BatchNorm and biases included (the authors' code)."""
+    """On all parameters, BatchNorm and biases included (the authors' code). AdamW's is decoupled from the
+    gradient, and 0.01 is usual."""
     schedule: Literal["cosine", "poly", "constant"] = "cosine"
     """Of the learning rate over a stage, per step."""
 

@@ -7,14 +7,16 @@ from dataclasses import asdict
 
 import torch
 from torch import nn
+from torch.optim import Optimizer
 
 from dmt.checkpoint import Trainee
 from dmt.config import Config
 from dmt.config_files import config_hash
-from dmt.config_sections import Duration
+from dmt.config_sections import Duration, OptimizerConfig
 from dmt.data.loaders import StepBatches
 from dmt.data.parts import Part, Parts
 from dmt.data.pseudo_labels import PseudoLabels
+from dmt.engine import Engine
 from dmt.evaluate import evaluate
 from dmt.files import read_json
 from dmt.models.ema import Ema
@@ -74,19 +76,27 @@ def _start(setting: Setting, arm: Arm, stage: Stage) -> Trainee:
         before = stage_of(setting.plan, stage.network, stage.round - 1)
         load_weights(network, weights_path(arm.path(before)), allow_missing=False)
     setting.engine.place(network)
-    settings = setting.config.optimizer
-    optimizer = torch.optim.SGD(
-        network.parameters(),
-        lr=settings.lr,
-        momentum=settings.momentum,
-        nesterov=settings.nesterov,
-        weight_decay=settings.weight_decay,
-        # In one kernel, which can also leave a step out without telling the CPU, which would have to wait for that.
-        fused=setting.engine.device.type == "cuda",
-    )
+    optimizer = _optimizer(network, setting.config.optimizer, setting.engine)
     ema = setting.config.ema
     average = None if ema is None else Ema(network, decay=ema.decay, warmup=ema.warmup)
     return Trainee(network, optimizer, average)
+
+
+def _optimizer(network: Network, settings: OptimizerConfig, engine: Engine) -> Optimizer:
+    # In one kernel, which can also leave a step out without telling the CPU, which would have to wait for that.
+    fused = engine.device.type == "cuda"
+    weights, decay = network.parameters(), settings.weight_decay
+    if settings.name == "adamw":
+        betas = (settings.momentum, 0.999)
+        return torch.optim.AdamW(weights, lr=settings.lr, betas=betas, weight_decay=decay, fused=fused)
+    return torch.optim.SGD(
+        weights,
+        lr=settings.lr,
+        momentum=settings.momentum,
+        nesterov=settings.nesterov,
+        weight_decay=decay,
+        fused=fused,
+    )
 
 
 def _train(setting: Setting, arm: Arm, stage: Stage, trainee: Trainee, pseudo: PseudoLabels | None) -> None:
