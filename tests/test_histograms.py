@@ -52,6 +52,8 @@ def slow_cut(sites: list[Site], spec: PseudoSpec, alpha: str, shares: list[str])
             quota = slow_quota(len(codes), alpha)
         if spec.selection == "class_prior" and Fraction(share) > 0:
             quota = min(quota, math.ceil(Fraction(share) * Fraction(alpha) * len(usable) - Fraction("1e-9")))
+        if spec.selection == "class_share" and Fraction(share) > 0:
+            quota = min(len(codes), math.ceil(Fraction(share) * Fraction(alpha) * len(usable) - Fraction("1e-9")))
         threshold = ranked[quota - 1] if quota else KEEPS_NOTHING
         if alpha == "1.0" and quota == len(ranked):
             threshold = 0
@@ -91,7 +93,7 @@ def both_ways(
     return cuts[0], cuts[1]
 
 
-@pytest.mark.parametrize("selection", ["per_class", "overall", "class_prior"])
+@pytest.mark.parametrize("selection", ["per_class", "overall", "class_prior", "class_share"])
 @pytest.mark.parametrize("alpha", ALPHAS)
 @pytest.mark.parametrize("codes", CODES)
 @pytest.mark.parametrize("num_classes", [2, 5])
@@ -106,7 +108,7 @@ def test_the_cut_equals_sorting_exactly(selection: Selection, alpha: str, codes:
         assert [rows_of(cut) for cut in cuts] == [expected, expected]
 
 
-@pytest.mark.parametrize("selection", ["per_class", "overall", "class_prior"])
+@pytest.mark.parametrize("selection", ["per_class", "overall", "class_prior", "class_share"])
 @pytest.mark.parametrize("alpha", ["0.0001", "0.2", "0.57", "1.0"])
 def test_what_is_kept_is_what_select_top_keeps_and_its_ties(selection: Selection, alpha: str) -> None:
     label, code = random_sites(2000, 6, CODES["all"][:700])
@@ -117,7 +119,8 @@ def test_what_is_kept_is_what_select_top_keeps_and_its_ties(selection: Selection
         label,
         float(alpha),
         per_class=selection != "overall",
-        class_shares=shares if selection == "class_prior" else None,
+        class_shares=shares if selection.startswith("class_") else None,
+        fill_shares=selection == "class_share",
     )
     for cut in both_ways(label, code, make_spec(selection, alpha), 6, shares):
         kept = (label >= 0) & (code >= cut.thresholds[label])
@@ -162,7 +165,7 @@ def test_all_ties_at_the_threshold_are_kept() -> None:
             assert cut.kept.tolist() == [kept]
 
 
-@pytest.mark.parametrize("selection", ["per_class", "overall", "class_prior"])
+@pytest.mark.parametrize("selection", ["per_class", "overall", "class_prior", "class_share"])
 def test_without_any_prediction_nothing_is_kept(selection: Selection) -> None:
     label, code = torch.tensor([-1, IGNORE_INDEX, -1]), torch.tensor([5, 6, 7])
     for cut in both_ways(label, code, make_spec(selection), 2, [0.5, 0.5]):

@@ -126,4 +126,4 @@ def test_promised_signature() -> None:
     assert list(parameters)[:4] == ["confidence", "prediction", "top_fraction", "per_class"]
     assert parameters["per_class"].kind is inspect.Parameter.KEYWORD_ONLY
     assert parameters["per_class"].default is inspect.Parameter.empty
-    assert all(one.default is None for name, one in parameters.items() if name not in list(parameters)[:4])
+    assert not any(one.default for name, one in parameters.items() if name not in list(parameters)[:4])

@@ -100,10 +100,12 @@ class RoundsConfig(Section):
 
     top_fractions: Annotated[list[Fraction], Field(min_length=1)] = [0.2, 0.4, 0.6, 0.8, 1.0]
     """The paper's alpha of each round; one round at 1.0 is one-shot DMT."""
-    selection: Literal["overall", "per_class", "class_prior", "renormalized", "threshold"] = "per_class"
+    selection: Literal["overall", "per_class", "class_prior", "class_share", "renormalized", "threshold"] = "per_class"
     """overall: rank over all images or pixels (the paper, in classification); per_class: within each predicted class
     (the paper, in segmentation); class_prior: likewise, but no class gets more than its share of the labeled set, so
-    that a class which swallows another one keeps only its surest sites (not in the paper); renormalized: CBST's own
+    that a class which swallows another one keeps only its surest sites (not in the paper); class_share: each class
+    keeps the top fraction of its share of the labeled set, which for a class that is predicted too seldom is more of
+    its sites, up to all of them (not in the paper); renormalized: CBST's own
     ranking, probabilities divided by the classes' thresholds before the class is decided (paper, section 4.2.2);
     threshold: whatever is surer than loss.confidence_threshold (Eq. 2), whatever the top fraction."""
     label_views: Literal["plain", "mirrored"] = "plain"

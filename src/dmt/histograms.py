@@ -4,7 +4,6 @@ Segmentation has too many sites to sort. Counts add up over images and processes
 keep exactly the sites that sorting would, ties included (contracts section 5).
 """
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -12,8 +11,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from dmt.selection import MAX_CODE, class_quota, decode_confidence, overall_quota
-from dmt.types import IGNORE_INDEX, PseudoSpec
+from dmt.selection import MAX_CODE, class_quota, decode_confidence, overall_quota, share_quota
+from dmt.types import BY_SHARES, IGNORE_INDEX, PseudoSpec
 
 KEEPS_NOTHING = MAX_CODE + 1
 """The threshold of a class that keeps no site; no code reaches it."""
@@ -127,7 +126,7 @@ def exact_cut(
     Args:
         histogram: of all sites.
         spec: how many sites are kept, and ranked among which.
-        class_shares: what share of all sites each class is believed to have, for `class_prior`; 0 = unknown.
+        class_shares: what share of all sites each class is believed to have, for `BY_SHARES`; 0 = unknown.
         stored: all sites again, as pieces of labels and codes. It is asked only where the histogram is coarse, and
             makes the cut the same as that of a full histogram.
 
@@ -167,11 +166,14 @@ def _quotas(sites: Sequence[int], spec: PseudoSpec, class_shares: Sequence[float
     if spec.selection == "overall":
         return [overall_quota(count, spec.top_fraction) for count in sites]
     quotas = [class_quota(count, spec.top_fraction) for count in sites]
-    if spec.selection != "class_prior":
+    if spec.selection not in BY_SHARES:
         return quotas
-    # As in select_top: a class that is predicted more often than is believed keeps the top fraction of its share.
-    shares = [math.ceil(share * spec.top_fraction * sum(sites) - 1e-9) for share in class_shares]
-    return [min(quota, share) if share > 0 else quota for quota, share in zip(quotas, shares, strict=True)]
+    # As in select_top.
+    shares = [
+        share_quota(count, spec.top_fraction, share=share, num_all=sum(sites))
+        for count, share in zip(sites, class_shares, strict=True)
+    ]
+    return shares if spec.selection == "class_share" else list(map(min, quotas, shares))
 
 
 def _lowest_code_above(confidence: float) -> int:

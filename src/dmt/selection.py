@@ -83,6 +83,20 @@ def class_quota(num_sites: int, top_fraction: float) -> int:
     return min(num_sites, math.ceil(top_fraction * num_sites - 1e-9))
 
 
+def share_quota(num_sites: int, top_fraction: float, *, share: float, num_all: int) -> int:
+    """How many of a class's `num_sites` its share of all sites is worth: ceil(alpha n s - 1e-9).
+
+    Args:
+        num_sites: where the class is predicted.
+        top_fraction: alpha.
+        share: what share of all sites the class is believed to have; 0 = unknown, and its own top fraction is kept.
+        num_all: sites of all classes, n.
+    """
+    if share == 0:
+        return class_quota(num_sites, top_fraction)
+    return min(num_sites, math.ceil(share * top_fraction * num_all - 1e-9))
+
+
 def select_top(
     confidence: Tensor,
     prediction: Tensor,
@@ -90,6 +104,7 @@ def select_top(
     *,
     per_class: bool,
     class_shares: Sequence[float] | None = None,
+    fill_shares: bool = False,
 ) -> Tensor:
     """Keep the most confident sites, with exact counts (paper, Algorithm 1 line 5 and Algorithm 2 lines 12, 14).
 
@@ -100,6 +115,7 @@ def select_top(
         per_class: rank within each predicted class instead of over all sites.
         class_shares: with `per_class`, what share of all sites each class is believed to have; a class that is
             predicted more often than that keeps the top fraction of its share only. 0 = unknown, not limited.
+        fill_shares: a class that is predicted less often than that keeps as much, as far as it can.
 
     Returns:
         `(n,)` bool mask. Ties go to the lower index. A class that is never predicted keeps nothing.
@@ -116,7 +132,10 @@ def select_top(
         candidates = (selectable if group is None else selectable & (prediction == group)).nonzero().squeeze(1)
         quota = (class_quota if per_class else overall_quota)(len(candidates), top_fraction)
         if class_shares is not None and group is not None and class_shares[group] > 0:
-            quota = min(quota, math.ceil(class_shares[group] * top_fraction * int(selectable.sum()) - 1e-9))
+            by_share = share_quota(
+                len(candidates), top_fraction, share=class_shares[group], num_all=int(selectable.sum())
+            )
+            quota = by_share if fill_shares else min(quota, by_share)
         order = torch.sort(confidence[candidates], descending=True, stable=True).indices
         mask[candidates[order[:quota]]] = True
     return mask

@@ -14,7 +14,7 @@ from dmt.models.mirrored import Mirrored
 from dmt.resources import require_space
 from dmt.setting import Arm, Setting, load_trained, stage_of
 from dmt.stage_files import weights_path
-from dmt.types import PseudoSpec, Stage
+from dmt.types import BY_SHARES, PseudoSpec, Stage
 
 
 def pseudo_labels(setting: Setting, arm: Arm, stage: Stage) -> tuple[PseudoLabels | None, dict[str, Any]]:
@@ -59,7 +59,7 @@ def _facts(summary: PseudoSummary) -> dict[str, Any]:
 def _select(setting: Setting, arm: Arm, stage: Stage, spec: PseudoSpec) -> PseudoLabels:
     """Label with the teacher, unless that is done, and keep the most confident part."""
     store = _labeled_store(setting, arm, stage, spec, folder="pseudo_labels")
-    shares = _class_shares(setting, arm) if spec.selection == "class_prior" else ()
+    shares = _class_shares(setting, arm) if spec.selection in BY_SHARES else ()
     if spec.selection == "renormalized":
         # Just below 1: there the threshold is the least confidence of a class, not the 0 that keeps everything.
         fraction = min(spec.top_fraction, 1 - 1e-12)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:  # torch takes seconds to load, and the config needs the constants alone
     from torch import Tensor
@@ -21,7 +21,9 @@ IGNORE_INDEX = 255
 """The class index that stands for "ignored" in masks."""
 
 Start: TypeAlias = Literal["scratch", "finetune"]
-Selection: TypeAlias = Literal["overall", "per_class", "class_prior", "renormalized", "threshold"]
+Selection: TypeAlias = Literal["overall", "per_class", "class_prior", "class_share", "renormalized", "threshold"]
+BY_SHARES: Final = ("class_prior", "class_share")
+"""Those that need to know what share of all sites each class is believed to have."""
 LabeledSubset: TypeAlias = Literal["all", "dms_a", "dms_b"]
 
 

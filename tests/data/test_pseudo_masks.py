@@ -142,6 +142,8 @@ def slow_thresholds(sites: list[tuple[int, int]], spec: PseudoSpec, alpha: str, 
             quota = max(1, math.floor(Fraction(alpha) * len(ranked) + Fraction(1, 2)))
         if spec.selection == "class_prior" and Fraction(share) > 0:
             quota = min(quota, math.ceil(Fraction(share) * Fraction(alpha) * len(sites)))
+        if spec.selection == "class_share" and Fraction(share) > 0:
+            quota = min(len(own), math.ceil(Fraction(share) * Fraction(alpha) * len(sites)))
         threshold = 0 if alpha == "1.0" and quota == len(ranked) else ([math.inf, *ranked])[quota]
         if spec.selection == "threshold":
             assert spec.threshold is not None
@@ -157,7 +159,7 @@ def slow_thresholds(sites: list[tuple[int, int]], spec: PseudoSpec, alpha: str, 
     [
         *(("per_class", alpha) for alpha in ("0.0001", "0.2", "0.29", "0.6", "1.0")),
         *(("overall", alpha) for alpha in ("0.0001", "0.35", "1.0")),
-        *(("class_prior", alpha) for alpha in ("0.2", "1.0")),
+        *((by_shares, alpha) for by_shares in ("class_prior", "class_share") for alpha in ("0.2", "1.0")),
         ("threshold", "0.1"),
     ],
 )

@@ -92,7 +92,7 @@ class PseudoStore(Protocol):
 
         Args:
             spec: how much of it, selected how.
-            class_shares: of each class in the labeled set, for `class_prior`.
+            class_shares: of each class in the labeled set, for `BY_SHARES`.
         """
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from dmt.data.pseudo_labels import Gather, Provenance, PseudoSummary, check_images, check_manifest, write_manifest
 from dmt.files import write_atomic
 from dmt.selection import decode_confidence, select_top
-from dmt.types import Prediction, PseudoSpec
+from dmt.types import BY_SHARES, Prediction, PseudoSpec
 
 TABLE = "labels.parquet"
 
@@ -119,7 +119,8 @@ def _mask(prediction: Prediction, spec: PseudoSpec, class_shares: Sequence[float
         prediction.label,
         spec.top_fraction,
         per_class=spec.selection != "overall",
-        class_shares=class_shares if spec.selection == "class_prior" else None,
+        class_shares=class_shares if spec.selection in BY_SHARES else None,
+        fill_shares=spec.selection == "class_share",
     )
 
 
