@@ -1,6 +1,7 @@
 """Writing so that a reader never meets half a file: temporary name, fsync, rename, fsync of the folder."""
 
 import contextlib
+import hashlib
 import json
 import os
 import tempfile
@@ -58,6 +59,12 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write indented JSON atomically; NaN is refused, since JSON has none."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def sha256(path: Path) -> str:
+    """The hash of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_json(path: Path) -> Any:

@@ -1,6 +1,5 @@
 """Labeling: one pass of the teacher over the unlabeled images, kept in a store (paper, Algorithm 1 line 5)."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ from dmt.data.parts import UnlabeledPart
 from dmt.data.pseudo_labels import PseudoStore
 from dmt.engine import Engine
 from dmt.errors import NonFiniteError
+from dmt.files import sha256
 from dmt.inference import infer
 from dmt.selection import confidence_code, decode_confidence, finite_sites, top_class
 from dmt.types import UNLABELED, Observer, Prediction
@@ -100,5 +100,4 @@ def _refuse_broken(counts: Sequence[tuple[int, int]]) -> None:
 
 def weights_hash(path: Path) -> str:
     """Names the weights that a teacher labels with."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return sha256(path)[:16]

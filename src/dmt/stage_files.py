@@ -6,7 +6,7 @@ from typing import Any
 
 from dmt.checkpoint import Trainee
 from dmt.errors import CheckpointError
-from dmt.files import write_json
+from dmt.files import read_json, sha256, write_json
 from dmt.models.weights import save_weights
 from dmt.scores import Scores, save_scores
 from dmt.types import Stage
@@ -32,8 +32,28 @@ def write_stage(
     if trainee.ema is not None:
         save_weights(trainee.ema.network, folder / "ema.safetensors", metadata)
     save_scores(folder / "scores.safetensors", scores)
-    write_json(folder / "DONE", {"format": 1, "facts": facts})
+    hashes = {path.name: sha256(path) for path in sorted(folder.glob("*.safetensors"))}
+    write_json(folder / "DONE", {"format": 1, "facts": facts, "sha256": hashes})
     (folder / "checkpoint" / "state.safetensors").unlink(missing_ok=True)
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """The facts of a finished stage, whose files must be what they were when it was marked done.
+
+    Raises:
+        CheckpointError: a file is missing or was changed.
+    """
+    done = read_json(folder / "DONE")
+    for name, expected in done.get("sha256", {}).items():
+        path = folder / name
+        if not path.is_file() or sha256(path) != expected:
+            state = "was changed after it was written" if path.is_file() else "is missing"
+            raise CheckpointError(
+                f"{path} {state}. Put the file back, or delete {folder / 'DONE'} and the stages that stand on it to "
+                "train them again."
+            )
+    facts: dict[str, Any] = done["facts"]
+    return facts
 
 
 def plan_as_json(plan: tuple[Stage, ...]) -> list[dict[str, Any]]:

@@ -18,7 +18,6 @@ from dmt.data.parts import Part, Parts
 from dmt.data.pseudo_labels import PseudoLabels
 from dmt.engine import Engine
 from dmt.evaluate import evaluate
-from dmt.files import read_json
 from dmt.models.ema import Ema
 from dmt.models.network import Network
 from dmt.models.weights import load_weights
@@ -26,7 +25,7 @@ from dmt.randomness import generator
 from dmt.schedules import SCHEDULES, steps_of_epochs, supervised_epochs
 from dmt.scores import Scores, load_scores, save_scores
 from dmt.setting import Arm, Setting, StageRecord, load_trained, stage_of
-from dmt.stage_files import weights_path, write_stage
+from dmt.stage_files import read_facts, weights_path, write_stage
 from dmt.teaching import pseudo_labels
 from dmt.train import Training, train
 from dmt.types import Stage
@@ -55,9 +54,7 @@ def run_stage(setting: Setting, arm: Arm, stage: Stage) -> StageRecord:
         if setting.engine.is_main:
             write_stage(folder, trainee, _metadata(setting, trainee.network), scores, facts)
         setting.engine.wait()
-    record = StageRecord(
-        stage=stage, facts=read_json(folder / "DONE")["facts"], scores=load_scores(folder / "scores.safetensors")
-    )
+    record = StageRecord(stage=stage, facts=read_facts(folder), scores=load_scores(folder / "scores.safetensors"))
     setting.observer.stage_finished(arm.title(stage), _outcome(record))
     return record
 

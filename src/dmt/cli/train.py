@@ -27,8 +27,13 @@ EXAMPLES = """Examples:
   dmt train --resume runs/mine
 """
 
-StopSignal = StrEnum("StopSignal", ["SIGUSR1", "SIGUSR2", "SIGHUP"])
-"""What may ask for a stop, beside Ctrl-C and SIGTERM."""
+
+class StopSignal(StrEnum):
+    """What may ask for a stop, beside Ctrl-C and SIGTERM."""
+
+    SIGUSR1 = "SIGUSR1"
+    SIGUSR2 = "SIGUSR2"
+    SIGHUP = "SIGHUP"
 
 
 def train(

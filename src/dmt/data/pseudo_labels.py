@@ -4,7 +4,6 @@ Classification keeps a table (`pseudo_table.py`), segmentation keeps images (`ps
 to its teacher and its run; it is written last, and without it there is no store.
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from dmt.data.parts import UnlabeledPart
 from dmt.errors import CheckpointError
-from dmt.files import read_json, write_json
+from dmt.files import read_json, sha256, write_json
 from dmt.selection import MAX_CODE
 from dmt.types import Prediction, PseudoSpec
 
@@ -168,8 +167,7 @@ def file_hash(path: Path) -> str:
     """
     if not path.is_file():
         raise CheckpointError(f"{path} is missing although its manifest is there. Delete the folder to label again.")
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256(path)
 
 
 def check_images(found: Sequence[str], expected: Sequence[str], folder: Path) -> None:
