@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from dmt.errors import CheckpointError
 from dmt.files import write_atomic
 from dmt.metrics import (
     accuracy,
@@ -190,9 +192,17 @@ def save_scores(path: Path, scores: dict[str, Scores]) -> None:
 
 
 def load_scores(path: Path) -> dict[str, Scores]:
-    """Read what `save_scores` wrote."""
+    """Read what `save_scores` wrote.
+
+    Raises:
+        CheckpointError: the file is missing or broken.
+    """
     found: dict[str, dict[str, Tensor]] = {}
-    for key, tensor in load_file(path).items():
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} cannot be read ({error}). Delete it to have it made again.") from error
+    for key, tensor in tensors.items():
         name, _, field = key.partition("/")
         found.setdefault(name, {})[field] = tensor
     return {name: _restore(fields) for name, fields in sorted(found.items())}

@@ -25,7 +25,7 @@ HEAD = """# Bad inputs, and what happens
 
 Made by `DMT_WRITE_TABLE=1 pytest tests/faults/test_bad_inputs.py`, which gives each of these to the command line and
 compares the first two columns with what happened. In every row: the files that were there before are unchanged after,
-and nothing that a file asks to be executed is executed. Exit status 2 is a mistake in the input, 4 a run that can go on.
+and nothing that a file asks to be executed is executed. Exit status 2: a mistake in the input; 4: a run that can go on.
 """
 
 
