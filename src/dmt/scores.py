@@ -205,12 +205,14 @@ def load_scores(path: Path) -> dict[str, Scores]:
     for key, tensor in tensors.items():
         name, _, field = key.partition("/")
         found.setdefault(name, {})[field] = tensor
-    return {name: _restore(fields) for name, fields in sorted(found.items())}
+    return {name: _restore(fields, path) for name, fields in sorted(found.items())}
 
 
-def _restore(fields: dict[str, Tensor]) -> Scores:
-    kind = next(kind for kind in KINDS if kind.__dataclass_fields__.keys() == fields.keys())  # type: ignore[attr-defined]
-    return kind(**fields)
+def _restore(fields: dict[str, Tensor], path: Path) -> Scores:
+    for kind in KINDS:
+        if kind.__dataclass_fields__.keys() == fields.keys():  # type: ignore[attr-defined]
+            return kind(**fields)
+    raise CheckpointError(f"{path} holds {', '.join(sorted(fields))}, no scores. Delete it to have it made again.")
 
 
 def _by_name(class_names: Sequence[str], values: Tensor) -> dict[str, float | None]:
