@@ -62,3 +62,60 @@ def test_ignored_pixels_count_once_over_all_processes(tmp_path: Path, method: st
     for name, values in alone.items():
         assert max(map(abs, values)) > 1e-4, f"{name} has no gradient to compare"
         assert together[name] == pytest.approx(values, rel=1e-4, abs=1e-7), name
+
+
+STOP = f"""
+import os, signal, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from torch import nn
+from dmt.engine import Engine
+from dmt.errors import StoppedError
+from dmt.run import run
+from dmt.signals import orderly_stop
+from tiny_runs import tiny_config, tiny_network, tiny_parts
+
+folder, at = sys.argv[1], int(sys.argv[2])
+rank, calls = Engine("fp32").rank, 0
+
+class Signalled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = tiny_network()
+
+    def forward(self, images):
+        global calls
+        calls += 1
+        if calls == at and rank == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return self.inner(images)
+
+config = tiny_config(ema=None, rounds={{"top_fractions": [1.0]}})
+try:
+    with orderly_stop():
+        run(config, tiny_parts(), {{"a": Signalled}}, run_dir=folder)
+    print("finished")
+except StoppedError as error:
+    print(f"{{rank}}: {{error}}")
+"""
+
+
+def outcome(script: Path, folder: Path, *, at: int) -> list[str]:
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, *launch, str(script), str(folder), str(at)],
+        capture_output=True, text=True, env=environment, timeout=180, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return sorted(done.stdout.split("\n"))[1:]
+
+
+def test_a_signal_to_one_process_stops_all_at_the_same_step(tmp_path: Path) -> None:
+    script = tmp_path / "stop.py"
+    script.write_text(STOP)
+    stopped = outcome(script, tmp_path / "run", at=12)
+    assert stopped == [f"{rank}: Stopped by SIGTERM; supervised: 20 of 50 steps are written down." for rank in (0, 1)]
+    assert outcome(script, tmp_path / "run", at=-1) == ["finished", "finished"]
+    assert outcome(script, tmp_path / "whole", at=-1) == ["finished", "finished"]
+    results = [json.loads((tmp_path / name / "result.json").read_text()) for name in ("run", "whole")]
+    assert results[0]["final"] == results[1]["final"]

@@ -95,6 +95,7 @@ def train(training: Training, *, engine: Engine, observer: Observer, metrics: Me
                 guard.check_weights(done=done)
                 _write_checkpoint(training, done, engine)
             if is_stopping:
+                engine.wait()  # or the others lose this process while the main one still writes
                 raise stop(f"{training.title}: {done:,} of {training.steps:,} steps are written down")
             window = []
     guard.check_weights(done=training.steps)
