@@ -97,8 +97,11 @@ def dump_config(config: Config) -> str:
 
 
 def config_hash(config: Config) -> str:
-    """Names a config in manifests: two runs agree in every setting that bears on results when their hashes agree."""
-    values = config.model_dump(exclude=set(WITHOUT_BEARING))
+    """Names a config in manifests: two runs agree in every setting that bears on results when their hashes agree.
+
+    Defaults are left out: a key that a later version brings does not estrange the run folders of an earlier one.
+    """
+    values = config.model_dump(exclude=set(WITHOUT_BEARING), exclude_defaults=True)
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -10,11 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from dmt.config import Config
 from dmt.config_files import WITHOUT_BEARING, config_hash, dump_config, load_config
 from dmt.engine import Engine
 from dmt.errors import ConfigError, RunFolderError
 from dmt.files import read_json, remove_leftovers, write_json, write_text
+
+FORMAT = 1
+"""The newest layout of run folders that this version knows."""
 
 
 class RunFolder:
@@ -117,6 +122,7 @@ def _settle_config(path: Path, config: Config, precision: str) -> Config:
         config = config.model_copy(update={"precision": precision})
         write_text(stored_path, dump_config(config))
         return config
+    _refuse_newer(stored_path)
     try:
         stored = load_config(stored_path)
     except ConfigError as error:
@@ -130,6 +136,19 @@ def _settle_config(path: Path, config: Config, precision: str) -> Config:
         raise RunFolderError(f"{path} holds another run: {shown}{more}. Name another folder with --run-dir.")
     # What bears on no result may change from one start to the next.
     return stored.model_copy(update={key: getattr(config, key) for key in WITHOUT_BEARING})
+
+
+def _refuse_newer(path: Path) -> None:
+    """Of a config.yaml that a later version wrote, say so and nothing else."""
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))["format"]
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
+        return  # whatever it is, reading it as a config will tell
+    if isinstance(found, int) and found > FORMAT:
+        raise RunFolderError(
+            f"{path.parent} was made by a newer version of dmt (format {found}; this one reads up to {FORMAT}). "
+            "Update dmt, or name another folder with --run-dir."
+        )
 
 
 def _differences(stored: dict[str, Any], given: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
