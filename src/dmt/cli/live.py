@@ -91,8 +91,11 @@ class LiveView(AbstractContextManager["LiveView"]):
 
 def result_table(result: dict[str, Any]) -> Table:
     """Supervised, each round, and the final network, on the test part; columns that would stay empty are left out."""
+    from dmt.tasks import TASKS  # with torch, which whoever shows a bar has loaded by now
+
     title = f"{result['dataset']}: {result['method']}, {result['num_labeled']} labels"
-    figure, words = _FIGURES[result["task"]]
+    scores = TASKS[result["task"]].scores
+    figure, words = scores.headline, scores.title
     rows = [_round_cells(row, figure) for row in result["rounds"]]
     if "ensemble" in result:
         rows.append({"stage": "ensemble of the last round", "test": _percent(result["ensemble"].get(figure))})
@@ -109,9 +112,6 @@ def result_table(result: dict[str, Any]) -> Table:
     table.add_row(*(escape(final.get(heading, "")) for heading in headings), style="bold")
     return table
 
-
-_FIGURES = {"classification": ("accuracy", "accuracy"), "segmentation": ("mean_iou", "mean IoU")}
-"""Of each task, what a result is judged by: its key and its name."""
 
 _HEADINGS = ("stage", "top fraction", "pseudo labels", "of them right", "validation", "test")
 
