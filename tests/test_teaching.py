@@ -211,3 +211,20 @@ def test_a_class_that_no_pixel_is_predicted_as_is_told(run_masks: RunMasks, trai
     assert len(missing) == 2
     assert all(text.startswith("round 1, network") for text in missing)
     assert all("gray" in text for text in missing)
+
+
+def stages_that_differ(folder: Path, changed: str) -> list[str]:
+    """Of the runs `run` and `changed`, the stages whose weights are not the same."""
+    stages = sorted(path.parent for path in (folder / "run").rglob("last.safetensors"))
+    names = [str(stage.relative_to(folder / "run")) for stage in stages]
+    return [name for name in names if not equal(weights_of(folder / "run" / name), weights_of(folder / changed / name))]
+
+
+@pytest.mark.parametrize("change", [{"crop": {"size": [8, 8], "cutmix": 1.0}}, {"rounds": {"label_views": "mirrored"}}])
+def test_what_a_student_or_a_teacher_sees_changes_the_rounds_alone(
+    run_masks: RunMasks, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    plain = {"crop": {"size": [8, 8]}, "rounds": {"top_fractions": [1.0]}}
+    run_masks(**plain)
+    run_masks(**{key: plain[key] | change.get(key, {}) for key in plain}, name="changed")
+    assert stages_that_differ(tmp_path, "changed") == ["rounds/1/a", "rounds/1/b"]

@@ -142,6 +142,9 @@ class CropConfig(Section):
     """Height and width of what is cut out of each image; null = the size of the images, where they all have one."""
     scale: Annotated[list[Annotated[float, Field(gt=0.0)]], Field(min_length=2, max_length=2)] = [0.5, 1.5]
     """Smallest and largest factor by which an image is resized before."""
+    cutmix: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    """Share of the pseudo-labeled images half of which is covered with a part of another, labels and all (not in the
+    paper)."""
     pseudo: Literal["same", "plain"] = "same"
     """The view of pseudo-labeled and unlabeled images: the same as of labeled ones, or plain, resized to the crop and
     nothing else (the paper's side note on Online ST)."""

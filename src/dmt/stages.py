@@ -124,6 +124,7 @@ def _train(setting: Setting, arm: Arm, stage: Stage, trainee: Trainee, pseudo: P
         schedule=SCHEDULES[config.optimizer.schedule],
         step_function=method.supervised_step if pseudo is None else method.training_step,
         augment=setting.augment,
+        cutmix=0.0 if pseudo is None or not setting.task.is_dense else config.crop.cutmix,
         checkpoint=arm.path(stage) / "checkpoint" / "state.safetensors",
         checkpoint_config=config.checkpoint,
         config_hash=config_hash(config),

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from dmt.checkpoint import CheckpointClock, Trainee, load_checkpoint, save_checkpoint
 from dmt.config_sections import CheckpointConfig
+from dmt.data.cutmix import cutmix
 from dmt.data.loaders import StepBatches, load_in_order
 from dmt.engine import Engine
 from dmt.finite import FiniteGuard
@@ -41,6 +42,7 @@ class Training:
         schedule: factor of it over the stage.
         step_function: the method's.
         augment: uint8 images -> float images in [0, 1].
+        cutmix: share of the pseudo-labeled images that are covered in part; 0 = none.
         checkpoint: where the running state is kept.
         checkpoint_config: how often.
         config_hash: ties the checkpoint to its run.
@@ -57,6 +59,7 @@ class Training:
     schedule: Schedule
     step_function: StepFunction
     augment: Augment
+    cutmix: float
     checkpoint: Path
     checkpoint_config: CheckpointConfig
     config_hash: str
@@ -121,6 +124,9 @@ def _train_step(
     batch = engine.to_device(batch)
     images = training.augment(batch.images, generator(training.seed, f"{training.stream}/augment", step, engine.rank))
     batch = replace(batch, images=images.contiguous(memory_format=torch.channels_last))
+    if training.cutmix > 0:
+        mixing = generator(training.seed, f"{training.stream}/cutmix", step, engine.rank)
+        batch = cutmix(batch, mixing, probability=training.cutmix)
     stream = generator(training.seed, f"{training.stream}/step", step, engine.rank)
     with seeded_torch(stream), engine.autocast():
         output = training.step_function(networks, batch, progress, stream)
