@@ -102,7 +102,7 @@ def _plain_update(loss: Tensor, sgd: torch.optim.Optimizer) -> None:
 def test_too_many_in_a_row_end_the_run_and_keep_what_was_good(tmp_path: Path) -> None:
     bad = range(22, 22 + MAX_SKIPPED + 1)
     with pytest.raises(
-        NonFiniteError, match=rf"in {MAX_SKIPPED + 1} steps in a row, up to step 31, supervised"
+        NonFiniteError, match=rf"infinite in {MAX_SKIPPED + 1} steps in a row, up to step 31, supervised"
     ) as error:
         start(tmp_path, bad, checkpoint={"every_steps": 20})
     assert error.value.exit_status == 4
@@ -128,3 +128,33 @@ def test_weights_that_went_bad_by_themselves_are_not_written(tmp_path: Path, mon
     with pytest.raises(NonFiniteError, match="A weight is NaN or infinite after step 19"):
         run(config, tiny_parts(), TINY_NETWORKS, run_dir=tmp_path / "run")
     assert not (tmp_path / "run/supervised/checkpoint").exists()
+
+
+class FiniteLossBrokenGradient(nn.Module):
+    """The root of 0 has no finite gradient, and adds nothing to a finite loss."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.root = tiny_network(), nn.Parameter(torch.zeros(1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        output: Tensor = self.inner(images)
+        return output + self.root.sqrt() * 0.0
+
+
+def test_steps_with_a_finite_loss_and_a_broken_gradient_end_the_run_too(tmp_path: Path) -> None:
+    with pytest.raises(NonFiniteError, match="The loss or its gradient is NaN or infinite in 11 steps in a row"):
+        run(tiny_config(), tiny_parts(), {"a": FiniteLossBrokenGradient}, run_dir=tmp_path / "run")
+
+
+def test_any_number_of_steps_may_be_left_out_one_at_a_time() -> None:
+    """Each is counted, and none makes later steps smaller."""
+    engine = Engine("fp32")
+    weight = nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+    for _ in range(200):
+        engine.update(weight.sum() * float("nan"), [optimizer])
+        engine.update(weight.sum() * 1e-6, [optimizer])
+        assert engine.take_skipped() == 1
+    assert weight.item() == pytest.approx(-200e-6, rel=1e-3)
+    assert engine.take_skipped() == 0

@@ -1,15 +1,20 @@
 """Running out of disk, memory or workers: said in the user's terms, with status 4, and the run goes on later."""
 
 import errno
+import os
 import shutil
+import signal
+import time
 from collections import namedtuple
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch.utils.data import Dataset
 
 from dmt.config_files import load_config
+from dmt.data.loaders import load_in_order
 from dmt.errors import ShortageError
 from dmt.files import remove_leftovers, write_atomic
 from dmt.resources import require_space, shortages_told
@@ -64,6 +69,23 @@ def test_what_ran_out_is_said_in_the_users_terms(error: Exception, words: str) -
     assert told.value.exit_status == 4
 
 
+class Killed(Dataset[int]):
+    """Its items end the process that asks for the third."""
+
+    def __getitem__(self, index: int) -> int:
+        if index == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return index
+
+
+@pytest.mark.parametrize("seconds_of_work", [0.0, 2.0], ids=["while waited for", "while something else is done"])
+def test_a_worker_that_is_killed_is_told_of(seconds_of_work: float) -> None:
+    config = load_config(tiny_config(workers=1))
+    words = "lower workers, which is 1 and changes no result"
+    with pytest.raises(ShortageError, match=words), shortages_told(config, image_size=(1, 1)):
+        [time.sleep(seconds_of_work) for _ in load_in_order(Killed(), range(5), workers=1)]
+
+
 def test_masks_have_more_to_lower() -> None:
     config = load_config({"task": "segmentation", "data": {"name": "scenes"}, "crop": {"size": [16, 20]}})
     words = r"training images of 16 x 20 .* lower batch\.size, crop\.size or data\.image_size"
@@ -99,18 +121,18 @@ def test_a_disk_that_fills_up_loses_nothing(monkeypatch: pytest.MonkeyPatch, tmp
             break
         except (ShortageError, OSError):
             stops += 1
-            assert not list((tmp_path / "run").rglob("*.tmp")), "what could not be finished was taken away"
+            assert not list((tmp_path / "run").rglob("*.dmt-tmp")), "what could not be finished was taken away"
     assert stops >= 3
     assert differing(bits_of_run(tmp_path / "run"), bits_of_run(tmp_path / "whole")) == []
 
 
 def test_what_killed_processes_left_is_taken_away(tmp_path: Path) -> None:
     (tmp_path / "rounds/1").mkdir(parents=True)
-    left = tmp_path / "rounds/1/.last.safetensors.x1y2.tmp"
-    for path in (left, tmp_path / "mine.tmp", tmp_path / "rounds/kept.json"):
+    left = tmp_path / "rounds/1/.last.safetensors.x1y2.dmt-tmp"
+    for path in (left, tmp_path / ".mine.tmp", tmp_path / "rounds/kept.json"):
         path.write_text("half")
     remove_leftovers(tmp_path)
-    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["kept.json", "mine.tmp"]
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == [".mine.tmp", "kept.json"]
 
 
 def test_temporary_files_are_named_as_leftovers_are(tmp_path: Path) -> None:

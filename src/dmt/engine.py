@@ -5,6 +5,7 @@ Autocast and loss scaling are torch's own: Accelerate fixes its precision once f
 notebook may train one run in bf16 and the next in fp32.
 """
 
+import math
 import platform
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -81,6 +82,16 @@ class Engine:
             self._scaler.step(optimizer)
         self._scaler.update()
 
+    def take_skipped(self) -> int:
+        """How many steps `update` left out since the last call; 0 in fp16, which leaves some out to find its scale.
+
+        A look at the device: once in many steps.
+        """
+        if self.precision == "fp16" or not (scale := self._scaler.get_scale()) < 1.0:
+            return 0
+        self._scaler.update(1.0)
+        return round(-math.log2(scale))
+
     def align(self, network: nn.Module) -> None:
         """Give every process the main one's buffers: BatchNorm's statistics are each process's own while it trains."""
         if self.world_size > 1:
@@ -112,7 +123,7 @@ class Engine:
     def _fresh_scaler(self) -> torch.amp.GradScaler:
         """Torch's loss scaling; beside fp16, by 1, for its other service: it leaves out steps that would spoil weights.
 
-        Every step left out halves the scale, which changes no bit of what follows: powers of two are exact.
+        Every step left out halves the scale until `take_skipped` has counted it; powers of two change no bit.
         """
         if self.precision == "fp16":
             return torch.amp.GradScaler(self.device.type)

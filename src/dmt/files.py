@@ -11,7 +11,7 @@ from typing import Any
 
 from dmt.errors import CheckpointError
 
-_TEMPORARY = ".tmp"
+_TEMPORARY = ".dmt-tmp"
 
 
 def write_atomic(path: Path, write: Callable[[Path], object], *, durable: bool = True) -> None:
@@ -42,8 +42,13 @@ def write_atomic(path: Path, write: Callable[[Path], object], *, durable: bool =
 
 def remove_leftovers(folder: Path) -> None:
     """Delete the temporary files below a folder that killed processes left; none that still writes may work in it."""
-    for path in folder.rglob(f".*{_TEMPORARY}"):
+    for path in filter(is_leftover, folder.rglob(f".*{_TEMPORARY}")):
         path.unlink(missing_ok=True)
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether a file is named as temporary files are."""
+    return path.name.startswith(".") and path.suffix == _TEMPORARY
 
 
 def sync_all() -> None:

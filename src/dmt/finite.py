@@ -37,7 +37,7 @@ class FiniteGuard:
         self._good = self._copies()
 
     def look(self, losses: Sequence[float], *, done: int) -> int:
-        """Take note of a window's losses, and how many of them are not finite.
+        """Take note of a window's losses, and of how many steps were left out.
 
         Args:
             losses: one a step.
@@ -48,14 +48,19 @@ class FiniteGuard:
         """
         seen = self._engine.gather([[not math.isfinite(loss) for loss in losses]])
         broken = [any(of_processes) for of_processes in zip(*seen, strict=True)]
+        skipped = max(self._engine.take_skipped(), sum(broken))
+        if skipped == len(losses):  # a gradient may be NaN where the loss is not
+            broken = [True] * skipped
         for step, is_broken in enumerate(broken, start=done - len(losses)):
             self._in_a_row = self._in_a_row + 1 if is_broken else 0
             if self._in_a_row > MAX_SKIPPED:
-                raise self._error(f"The loss is NaN or infinite in {self._in_a_row} steps in a row, up to step {step}")
-        if any(broken):
+                raise self._error(
+                    f"The loss or its gradient is NaN or infinite in {self._in_a_row} steps in a row, up to step {step}"
+                )
+        if skipped:
             self._mend()
         self._good = self._copies()
-        return sum(broken)
+        return skipped
 
     def check_weights(self, *, done: int) -> None:
         """Refuse weights that went bad by themselves, with every loss finite; they must not be written down.

@@ -75,7 +75,8 @@ def infer(
     observer.task_started(title, len(part))
     done = 0
     for number, images in zip(mine, loader, strict=True):
-        if stop_requested():
+        # Of several processes none may leave alone; they stop in the training that follows.
+        if engine.any_stops(stop_requested(), at_meeting=False):
             raise stop(f"{title}: {done:,} of {len(part):,}, which are done again")
         yield list(batches[number]), _logits(networks, images, engine)
         done += len(images) * engine.world_size

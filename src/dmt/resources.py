@@ -36,7 +36,7 @@ def require_space(folder: Path, num_bytes: int, *, what: str) -> None:
 
 @contextmanager
 def shortages_told(config: Config, *, image_size: tuple[int, int]) -> Iterator[None]:
-    """Within, running out of disk or memory is an error that says which settings to lower.
+    """Within, running out of disk, memory or workers is an error that says which settings to lower.
 
     Raises:
         ShortageError: in place of what Python or torch raise.
@@ -48,6 +48,13 @@ def shortages_told(config: Config, *, image_size: tuple[int, int]) -> Iterator[N
             raise ShortageError(f"The disk is full ({error}). Make room.") from error
         raise
     except (MemoryError, RuntimeError) as error:
+        if "DataLoader worker" in str(
+            error
+        ):  # torch's words, which come out of whatever the main thread does just then
+            raise ShortageError(
+                f"A process that loads images was ended from outside ({error}). Most often the system had no memory "
+                f"left for it: lower workers, which is {config.workers} and changes no result, and go on."
+            ) from error
         if not _tells_of_memory(error):
             raise
         height, width = config.crop.size or image_size if config.task == "segmentation" else image_size

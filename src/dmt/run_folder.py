@@ -16,7 +16,7 @@ from dmt.config import Config
 from dmt.config_files import WITHOUT_BEARING, config_hash, dump_config, load_config
 from dmt.engine import Engine
 from dmt.errors import ConfigError, RunFolderError
-from dmt.files import read_json, remove_leftovers, write_json, write_text
+from dmt.files import is_leftover, read_json, remove_leftovers, write_json, write_text
 
 FORMAT = 1
 """The newest layout of run folders that this version knows."""
@@ -96,7 +96,8 @@ def _taken(path: Path) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         try:
             path.mkdir(parents=True, exist_ok=True)
-            if not (path / "config.yaml").exists() and any(entry.name != "lock" for entry in path.iterdir()):
+            others = [entry for entry in path.iterdir() if entry.name != "lock" and not is_leftover(entry)]
+            if others and not (path / "config.yaml").exists():
                 raise RunFolderError(
                     f"{path} holds files that are not a run's. Name a new or empty folder with --run-dir."
                 )
@@ -122,7 +123,7 @@ def _settle_config(path: Path, config: Config, precision: str) -> Config:
         config = config.model_copy(update={"precision": precision})
         write_text(stored_path, dump_config(config))
         return config
-    _refuse_newer(stored_path)
+    refuse_newer(stored_path)
     try:
         stored = load_config(stored_path)
     except ConfigError as error:
@@ -138,7 +139,7 @@ def _settle_config(path: Path, config: Config, precision: str) -> Config:
     return stored.model_copy(update={key: getattr(config, key) for key in WITHOUT_BEARING})
 
 
-def _refuse_newer(path: Path) -> None:
+def refuse_newer(path: Path) -> None:
     """Of a config.yaml that a later version wrote, say so and nothing else."""
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))["format"]

@@ -1,9 +1,10 @@
-"""Leaving in good order: the first signal lets the step at hand be finished and written down, the next leaves at once.
+"""Leaving in good order: a signal lets the step at hand be finished and written down; the same again leaves at once.
 
 A signal is a process's own affair, and so is what is noted here. Whoever works in long loops asks `stop_requested`
 between two pieces of work that can be done again; outside of `orderly_stop` nothing is ever requested.
 """
 
+import contextlib
 import os
 import signal
 import threading
@@ -15,6 +16,9 @@ from dmt.errors import StoppedError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 """What asks for a stop everywhere: Ctrl-C, and the polite way to end a process."""
+
+SECONDS_TO_FINISH = 60
+"""From a SIGTERM on, until a worker ends: time enough for its parent to write a checkpoint."""
 
 _received: list[int] = []
 
@@ -49,18 +53,22 @@ def stop(done: str) -> StoppedError:
 
 
 def leave_signals_to_parent(_worker: int) -> None:
-    """For worker processes: Ctrl-C reaches all of them at once, but it is the parent that ends its workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for number in set(signal.valid_signals()) - {signal.SIGINT, signal.SIGKILL, signal.SIGSTOP}:
-        if signal.getsignal(number) is _note:
-            signal.signal(number, signal.SIG_DFL)
+    """For worker processes: signals often reach all processes at once, but a parent needs its workers to finish.
+
+    A worker ignores them, but for SIGTERM, which may also come from its parent: it ends some time after that.
+    """
+    for number in set(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM}:
+        if number == signal.SIGINT or signal.getsignal(number) is _note:
+            signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(SECONDS_TO_FINISH) and None)
 
 
 def _note(number: int, frame: FrameType | None) -> None:
     del frame
     name = signal.Signals(number).name
-    if _received:
-        _tell(f"{name} again: leaving at once.\n")
+    if number in _received:
+        show_cursor = "\x1b[?25h" if os.isatty(1) else ""  # a bar of progress hid it
+        _tell(f"{show_cursor}{name} again: leaving at once.\n")
         os._exit(_exit_status(number))  # not an exception: code that waits inside a library would not see it
     _received.append(number)
     _tell(f"\n{name}: finishing the step at hand; the same once more leaves at once.\n")
@@ -73,4 +81,5 @@ def _exit_status(number: int) -> int:
 
 def _tell(text: str) -> None:
     """Straight to standard error: a handler may interrupt whoever holds its buffer."""
-    os.write(2, text.encode())
+    with contextlib.suppress(OSError):  # whoever read it may have got the same signal
+        os.write(2, text.encode())

@@ -86,7 +86,7 @@ def _optimizer(network: Network, settings: OptimizerConfig, engine: Engine) -> O
     if settings.name == "adamw":
         betas = (settings.momentum, 0.999)
         return torch.optim.AdamW(weights, lr=settings.lr, betas=betas, weight_decay=decay, fused=fused)
-    return torch.optim.SGD(
+    optimizer = torch.optim.SGD(
         weights,
         lr=settings.lr,
         momentum=settings.momentum,
@@ -94,6 +94,12 @@ def _optimizer(network: Network, settings: OptimizerConfig, engine: Engine) -> O
         weight_decay=decay,
         fused=fused,
     )
+    if fused and settings.momentum:
+        # Zeros are what a first step starts from. The kernel's own buffers are not set at all when that is left out.
+        optimizer.state.update(
+            {weight: {"momentum_buffer": torch.zeros_like(weight)} for weight in network.parameters()}
+        )
+    return optimizer
 
 
 def _train(setting: Setting, arm: Arm, stage: Stage, trainee: Trainee, pseudo: PseudoLabels | None) -> None:

@@ -33,7 +33,7 @@ class Task:
         open_store: where a teacher's answers are kept.
         labeled_view, pseudo_view: what is cut out of an image while it is loaded; None = the image as it is.
         augment: uint8 batches -> float batches in [0, 1], on the device.
-        bytes_a_site: of pseudo labels on disk, at most.
+        bytes_a_site: of pseudo labels on disk; noise apart, at most.
         few_labels: labels below which none are set aside for choices: cross-validation chooses then.
     """
 
@@ -101,7 +101,7 @@ SEGMENTATION = Task(
     labeled_view=_crop,
     pseudo_view=_pseudo_crop,
     augment=_colors,
-    bytes_a_site=3,
+    bytes_a_site=2,
     # One image holds several classes, so labels are not counted by class.
     few_labels=lambda data: 20,
 )

@@ -117,7 +117,8 @@ def _require_space(setting: Setting, arm: Arm, stage: Stage) -> None:
     unlabeled = arm.parts.unlabeled
     sizes = (unlabeled.size(position) for position in range(len(unlabeled)))
     sites = sum(height * width for height, width in sizes) if setting.task.is_dense else len(unlabeled)
-    needed = sites * setting.task.bytes_a_site
+    begun = sum(path.stat().st_size for path in arm.path(stage).rglob("pseudo_labels/**/*") if path.is_file())
+    needed = sites * setting.task.bytes_a_site - begun
     require_space(arm.path(stage), needed, what=f"{arm.title(stage)}: the pseudo labels of {len(unlabeled):,} images")
 
 

@@ -93,10 +93,11 @@ def train(training: Training, *, engine: Engine, observer: Observer, metrics: Me
             logs = _close_window(window, guard, done)
             if engine.is_main:
                 metrics.write({"stage": training.stream, "step": done, **logs})
-            observer.task_advanced(done, f"loss {logs['loss']:.3f}" if "loss" in logs else "no finite loss")
             if is_stopping or (clock.is_due(len(window)) and done < training.steps):
                 guard.check_weights(done=done)
                 _write_checkpoint(training, done, engine)
+            # Last, since telling may fail: of processes in a pipe, a signal may have ended the one that listens.
+            observer.task_advanced(done, f"loss {logs['loss']:.3f}" if "loss" in logs else "no finite loss")
             if is_stopping:
                 engine.wait()  # or the others lose this process while the main one still writes
                 raise stop(f"{training.title}: {done:,} of {training.steps:,} steps are written down")

@@ -1,13 +1,10 @@
 """A user's mistake stays one sentence, also where a worker process met it."""
 
-import os
-import signal
-
 import pytest
 from torch.utils.data import Dataset
 
 from dmt.data.loaders import load_in_order
-from dmt.errors import DataError, ShortageError
+from dmt.errors import DataError
 
 
 class Numbers(Dataset[int]):
@@ -31,18 +28,3 @@ def test_items_come_in_order_until_a_mistake_which_is_told_as_it_was(workers: in
 def test_our_own_bugs_keep_their_traceback(workers: int) -> None:
     with pytest.raises(ZeroDivisionError):
         list(load_in_order(Numbers(), [1, 4], workers=workers))
-
-
-class Killed(Dataset[int]):
-    """Its items end the process that asks for the third."""
-
-    def __getitem__(self, index: int) -> int:
-        if index == 2:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return index
-
-
-def test_a_worker_that_is_killed_is_told_of() -> None:
-    with pytest.raises(ShortageError, match="lower `workers`") as error:
-        list(load_in_order(Killed(), range(5), workers=1))
-    assert error.value.exit_status == 4

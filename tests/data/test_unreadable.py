@@ -24,13 +24,13 @@ class Damaged(ArrayImages):
 
 
 IMAGES = Damaged(pixels=torch.zeros(6, 1, 2, 2, dtype=torch.uint8), truth=torch.arange(6) % 2, prefix="x")
-SPLIT = Split(labeled=(5, 0), unlabeled=(1, 2, 3, 4))
+SPLIT = Split(labeled=(0,), unlabeled=(1, 2, 3, 4))
 
 
 def test_they_are_left_out_and_listed(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match=r"2 unlabeled images cannot be read and are left out: .*unreadable\.txt"):
         found = without_unreadable(SPLIT, IMAGES, at_most=2, folder=tmp_path)
-    assert found == Split(labeled=(5, 0), unlabeled=(2, 3))
+    assert found == Split(labeled=(0,), unlabeled=(2, 3))
     lines = [line.split("\t") for line in (tmp_path / "unreadable.txt").read_text().splitlines()]
     assert [key for key, _ in lines] == ["x/00001", "x/00004"]
     assert lines[1][1] == "4.jpg cannot be read (it ends early). Get the file again."
@@ -40,6 +40,13 @@ def test_more_than_allowed_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"2 of 4 unlabeled .* more than data\.max_unreadable=1\. .*1\.jpg .* 4\.jpg"):
         without_unreadable(SPLIT, IMAGES, at_most=1, folder=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("part", ["labeled", "validation"])
+def test_one_with_a_label_is_an_error(tmp_path: Path, part: str) -> None:
+    split = Split(**{"labeled": (0,), "unlabeled": (2, 3), part: (5,)})
+    with pytest.raises(DataError, match=r"5\.jpg cannot be read"):
+        without_unreadable(split, IMAGES, at_most=6, folder=tmp_path)
 
 
 def test_the_first_that_can_be_read() -> None:

@@ -160,7 +160,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_status_4(call, monkeypatch
     monkeypatch.setattr("dmt.methods.base.dynamic_loss", broken)
     status, _, err = call("train", "digits-20", *TINY, "--run-dir", "mine")
     assert status == 4
-    assert "The loss is NaN or infinite in 11 steps in a row, up to step 10, supervised" in err
+    assert "The loss or its gradient is NaN or infinite in 11 steps in a row, up to step 10, supervised" in err
     assert "Lower optimizer.lr" in err
     assert not (tmp_path / "mine/result.json").exists()
 

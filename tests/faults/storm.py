@@ -65,7 +65,7 @@ def storm(task: str, folder: Path, expected: Path, *, kills: int, seed: int) -> 
             outcome.resumes += 1
         assert _finish(task, run) == 0
         outcome.differences += differing(bits_of_run(run), bits_of_run(expected))
-        outcome.differences += [str(path) for path in run.rglob("*.tmp")]
+        outcome.differences += [str(path) for path in run.rglob("*.dmt-tmp")]
         if outcome.kills == kills:
             return outcome
         number += 1

@@ -68,6 +68,9 @@ def _stored_config(folder: Path, run_dir: Path | None) -> str:
     path = folder / "config.yaml"
     if not path.is_file():
         raise RunFolderError(f"{folder} is no run folder: there is no {path}. Name one that `dmt train` made.")
+    from dmt.run_folder import refuse_newer  # with torch, as what follows
+
+    refuse_newer(path)
     return str(path)
 
 

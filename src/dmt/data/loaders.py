@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from dmt.data.parts import Part, UnlabeledPart
 from dmt.data.pseudo_labels import PseudoLabels
 from dmt.data.views import View
-from dmt.errors import DMTError, ShortageError
+from dmt.errors import DMTError
 from dmt.randomness import generator, shuffled_positions
 from dmt.selection import MAX_CODE, decode_confidence
 from dmt.signals import leave_signals_to_parent
@@ -120,7 +120,6 @@ def load_in_order(dataset: Dataset[T], order: Iterable[int], *, workers: int) ->
 
     Raises:
         DMTError: as the data set does.
-        ShortageError: a worker was killed.
     """
     loader = DataLoader(
         _MistakesAsItems(dataset),
@@ -131,24 +130,7 @@ def load_in_order(dataset: Dataset[T], order: Iterable[int], *, workers: int) ->
         generator=torch.Generator(),
         worker_init_fn=leave_signals_to_parent,
     )
-    for item in _told_of_killed_workers(loader):
+    for item in loader:
         if isinstance(item, DMTError):
             raise item
-        yield item
-
-
-def _told_of_killed_workers(loader: Iterable[Any]) -> Iterator[Any]:
-    items = iter(loader)
-    while True:
-        try:
-            item = next(items)
-        except StopIteration:
-            return
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            raise ShortageError(
-                f"A process that loads images was ended from outside ({error}). Most often the system had no memory "
-                "left for it: lower `workers`, which changes no result, and go on."
-            ) from error
         yield item

@@ -127,6 +127,7 @@ def _data_set(everything: MaskedImages, parts: Mapping[str, Sequence[int]], clas
     labeled = listed.get("labeled", tuple(sorted(masked - set(unlabeled or ()))))
     _check_labeled(train, labeled, root, num_classes=len(classes.names))
     for part in scored.values():
+        part.check_sizes()
         count_pixels(part, range(len(part)), num_classes=len(classes.names))
     return DataSet(
         name="folder",

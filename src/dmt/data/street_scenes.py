@@ -73,8 +73,8 @@ def cityscapes(config: DataConfig, image_size: tuple[int, int] | None) -> DataSe
         DataError: files are missing or damaged.
     """
     folder = find_folder([root_folder(config)], ("leftImg8bit", "gtFine"), what="Cityscapes")
-    tolerant = config.max_unreadable > 0
-    train, test = (_cityscapes_part(folder, part, image_size, tolerant=tolerant) for part in ("train", "val"))
+    train = _cityscapes_part(folder, "train", image_size, tolerant=config.max_unreadable > 0)
+    test = _cityscapes_part(folder, "val", image_size, tolerant=False)
     return DataSet(
         name="cityscapes",
         class_names=tuple(_CITYSCAPES_CLASSES),
@@ -106,8 +106,8 @@ def camvid(config: DataConfig, image_size: tuple[int, int] | None) -> DataSet:
         )
         for name in ("train.txt", "val.txt")
     ]
-    for part in parts:
-        part.check_sizes(tolerant=config.max_unreadable > 0)
+    for part, tolerant in zip(parts, (config.max_unreadable > 0, False), strict=True):
+        part.check_sizes(tolerant=tolerant)
     return DataSet(
         name="camvid",
         class_names=class_names,

@@ -17,11 +17,13 @@ LIST = "unreadable.txt"
 def without_unreadable(split: Split, images: ImageSet, *, at_most: int, folder: Path) -> Split:
     """The split without the unlabeled images that cannot be read, which are listed with the reasons in `folder`.
 
-    Every unlabeled image is decoded once. Images with labels are few and dear: there a damaged one is an error.
+    Every image is decoded once. Those with labels are few and dear: there a damaged one is an error.
 
     Raises:
-        DataError: more than `at_most` cannot be read.
+        DataError: more than `at_most` cannot be read, or one with a label.
     """
+    for index in (*split.labeled, *split.validation):
+        images.images([index])
     reasons = {index: reason for index in split.unlabeled if (reason := _why_unreadable(images, index))}
     if len(reasons) > at_most:
         raise DataError(

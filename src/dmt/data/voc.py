@@ -60,8 +60,8 @@ def voc(config: DataConfig, image_size: tuple[int, int] | None) -> DataSet:
             (folder / _LISTS / "val.txt", _folders(folder, _MASKS, _MORE_MASKS)),
         )
     ]
-    for part in parts:
-        part.check_sizes(tolerant=config.max_unreadable > 0)
+    for part, tolerant in zip(parts, (config.max_unreadable > 0, False), strict=True):
+        part.check_sizes(tolerant=tolerant)
     return DataSet(
         name="voc",
         class_names=_CLASSES,

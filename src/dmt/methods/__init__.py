@@ -36,6 +36,8 @@ def settings_without_effect(config: Config, keys: Iterable[str]) -> list[str]:
         unused = (*unused, "networks.b")
     if config.task == "classification":
         unused = (*unused, "crop")
+    if config.optimizer.name == "adamw":
+        unused = (*unused, "optimizer.nesterov")
     if config.mixup.alpha is None:
         unused = (*unused, "mixup.keep_max", "loss.weight_batchnorm")
     selects_by_threshold = config.rounds.selection == "threshold" and "rounds" not in unused

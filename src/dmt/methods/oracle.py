@@ -9,7 +9,18 @@ class Oracle(Method):
 
     summary = "all labels, for data sets that have them: the upper bound"
     source = "paper, section 5.2 (Oracle)"
-    unused = ("scheme", "start", "rounds", "loss", "duration", "networks.b", "batch.labeled", "data.num_labeled")
+    unused = (
+        "scheme",
+        "start",
+        "rounds",
+        "loss",
+        "duration",
+        "networks.b",
+        "batch.labeled",
+        "crop.cutmix",
+        "crop.pseudo",
+        "data.num_labeled",
+    )
     needs_all_labels = True
 
     def plan(self) -> tuple[Stage, ...]:

@@ -9,7 +9,17 @@ class Supervised(Method):
 
     summary = "labels alone, for the paper's number of epochs"
     source = "paper, section 5.2.2 (Baseline)"
-    unused = ("scheme", "start", "rounds", "loss", "duration", "networks.b", "batch.labeled")
+    unused = (
+        "scheme",
+        "start",
+        "rounds",
+        "loss",
+        "duration",
+        "networks.b",
+        "batch.labeled",
+        "crop.cutmix",
+        "crop.pseudo",
+    )
 
     def plan(self) -> tuple[Stage, ...]:
         """One supervised stage."""

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from safetensors import SafetensorError
 
-from dmt.errors import RunFolderError
+from dmt.errors import CheckpointError, RunFolderError
 from dmt.files import read_json
 from dmt.report.terms import TERMS, Terms
 from dmt.scores import Scores, load_scores
@@ -133,7 +132,7 @@ def _stage(folder: Path, row: dict[str, Any], curves: dict[str, dict[str, list[t
 def _scores(path: Path) -> dict[str, Scores]:
     try:
         return load_scores(path)
-    except (OSError, SafetensorError):
+    except CheckpointError:
         return {}
 
 
