@@ -69,7 +69,7 @@ def test_nan_is_no_json_and_leaves_the_old_file(tmp_path: Path) -> None:
     assert read_json(tmp_path / "a.json") == {"a": 1}
 
 
-@pytest.fixture(params=[0o022, 0o077, 0o002])
+@pytest.fixture(params=[0o022, 0o077, 0o002, 0o000])
 def umask(request: pytest.FixtureRequest) -> Iterator[int]:
     old = os.umask(request.param)
     yield request.param
@@ -78,6 +78,6 @@ def umask(request: pytest.FixtureRequest) -> Iterator[int]:
 
 def test_permissions_follow_the_umask(tmp_path: Path, umask: int) -> None:
     write_text(tmp_path / "a.txt", "x")
-    assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == 0o666 & ~umask
+    assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == 0o664 & ~umask
     current = os.umask(umask)
     assert current == umask

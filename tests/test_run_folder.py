@@ -1,5 +1,7 @@
 """Who may use a run folder, what an attempt with a mistake leaves behind, and what a resume may change."""
 
+import os
+import stat
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -94,3 +96,29 @@ def test_a_class_cannot_be_ignored_by_its_number(tmp_path: Path) -> None:
     data = {"data": {"name": "stripes", "num_labeled": 9, "ignore_index": 2}}
     with pytest.raises(ConfigError, match=r"data\.ignore_index is 2, which is class '2'"):
         run(tiny_config(**data), tiny_parts(), TINY_NETWORKS, run_dir=tmp_path / "run")
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_permissions_are_the_users_but_nothing_is_world_writable(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        run(
+            tiny_config(duration={"steps": 3}, supervised={"steps": 3}),
+            tiny_parts(),
+            TINY_NETWORKS,
+            run_dir=tmp_path / "run",
+        )
+        assert os.umask(umask) == umask
+    finally:
+        os.umask(before)
+    for path in (tmp_path / "run").rglob("*"):
+        full = 0o777 if path.is_dir() else 0o666
+        assert stat.S_IMODE(path.stat().st_mode) == full & ~umask & ~0o002, path
+
+
+@pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="needs a folder where not even the superuser may write")
+def test_a_folder_that_may_not_be_written_is_one_sentence() -> None:
+    with pytest.raises(
+        RunFolderError, match=r"/sys/kernel/run cannot be used \(.*\)\. Name another folder with --run-dir"
+    ):
+        run(tiny_config(), tiny_parts(), TINY_NETWORKS, run_dir="/sys/kernel/run")

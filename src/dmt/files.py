@@ -12,6 +12,8 @@ from typing import Any
 from dmt.errors import CheckpointError
 
 _TEMPORARY = ".dmt-tmp"
+WORLD_WRITABLE = 0o002
+"""What no file of ours is, whatever the umask."""
 
 
 def write_atomic(path: Path, write: Callable[[Path], object], *, durable: bool = True) -> None:
@@ -88,7 +90,7 @@ def _apply_umask(path: Path) -> None:
     """Give a file the permissions that any other new file of this user gets; mkstemp makes it private."""
     umask = os.umask(0)
     os.umask(umask)
-    path.chmod(0o666 & ~umask)
+    path.chmod(0o666 & ~umask & ~WORLD_WRITABLE)
 
 
 def _sync(path: Path) -> None:

@@ -16,7 +16,7 @@ from dmt.config import Config
 from dmt.config_files import WITHOUT_BEARING, config_hash, dump_config, load_config
 from dmt.engine import Engine
 from dmt.errors import ConfigError, RunFolderError
-from dmt.files import is_leftover, read_json, remove_leftovers, write_json, write_text
+from dmt.files import WORLD_WRITABLE, is_leftover, read_json, remove_leftovers, write_json, write_text
 
 FORMAT = 1
 """The newest layout of run folders that this version knows."""
@@ -73,6 +73,7 @@ def open_run_folder(path: Path, config: Config, *, engine: Engine) -> Iterator[R
         RunFolderError: when another run works in it, it holds another run or other files, or cannot be written.
     """
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_none_world_writable())
         if engine.is_main:
             stack.enter_context(_taken(path))
         is_new = not (path / "config.yaml").is_file()
@@ -88,6 +89,17 @@ def open_run_folder(path: Path, config: Config, *, engine: Engine) -> Iterator[R
             if engine.is_main and is_new and not (path / "plan.json").is_file():
                 _empty(path)
             raise
+
+
+@contextmanager
+def _none_world_writable() -> Iterator[None]:
+    """Also where the user's umask would have it: others must not change what a run trains on."""
+    before = os.umask(0o077)
+    os.umask(before | WORLD_WRITABLE)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 @contextmanager
