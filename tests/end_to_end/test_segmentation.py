@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from dmt.cli.main import main
+from tiny_folders import write_folder
 
 TINY = [
     "data.image_size=[32, 32]",
@@ -91,23 +92,6 @@ def test_every_method_and_option_runs_to_its_end(call: Any, tmp_path: Path, chan
     result = json.loads((tmp_path / "mine" / "result.json").read_text())
     one_network = changes[0] in {"method=cbst", "method=self_training", "method=online_self_training", "method=oracle"}
     assert result["scheme"] == ("chain" if one_network else "mutual")
-
-
-def write_folder(root: Path) -> None:
-    """Six images of three bands in two sizes, four of them with masks of three classes."""
-    random = np.random.default_rng(0)
-    for folder in ("images", "masks"):
-        (root / folder).mkdir(parents=True)
-    for number in range(6):
-        height, width = (20, 28) if number % 2 else (24, 20)
-        mask = np.repeat(np.arange(3, dtype=np.uint8), 10)[None, :width].repeat(height, 0)
-        image = (random.random((height, width, 3)) * 60 + 60 * mask[:, :, None]).astype(np.uint8)
-        Image.fromarray(image).save(root / "images" / f"{number}.png")
-        if number < 4:
-            Image.fromarray(mask).save(root / "masks" / f"{number}.png")
-    (root / "classes.txt").write_text("left\nmiddle\nright\n")
-    (root / "labeled.txt").write_text("0\n1\n2\n")
-    (root / "test.txt").write_text("3\n")
 
 
 OWN = [

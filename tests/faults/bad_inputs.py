@@ -18,6 +18,8 @@ import numpy as np
 from PIL import Image
 from safetensors.numpy import save_file
 
+from tiny_folders import write_folder
+
 Spoil = Callable[[Path], list[str]]
 
 TINY = ["supervised.steps=2", "duration.steps=2", "rounds.top_fractions=[1.0]", "precision=fp32"]
@@ -40,7 +42,7 @@ precision: fp32
 
 def write_inputs(root: Path) -> None:
     """Everything but the finished run, whole."""
-    _write_masks(root / "data")
+    write_folder(root / "data")
     (root / "mine.yaml").write_text(OWN)
     stream = np.random.default_rng(0)
     (root / "fashion").mkdir()
@@ -60,22 +62,6 @@ def write_inputs(root: Path) -> None:
 def idx(array: np.ndarray) -> bytes:
     """An array of unsigned bytes in IDX format."""
     return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
-
-
-def _write_masks(folder: Path) -> None:
-    stream = np.random.default_rng(0)
-    for name in ("images", "masks"):
-        (folder / name).mkdir(parents=True)
-    for number in range(6):
-        height, width = (20, 28) if number % 2 else (24, 20)
-        mask = np.repeat(np.arange(3, dtype=np.uint8), 10)[None, :width].repeat(height, 0)
-        image = (stream.random((height, width, 3)) * 60 + 60 * mask[:, :, None]).astype(np.uint8)
-        Image.fromarray(image).save(folder / "images" / f"{number}.png")
-        if number < 4:
-            Image.fromarray(mask).save(folder / "masks" / f"{number}.png")
-    (folder / "classes.txt").write_text("left\nmiddle\nright\n")
-    (folder / "labeled.txt").write_text("0\n1\n2\n")
-    (folder / "test.txt").write_text("3\n")
 
 
 def _just(*arguments: str) -> Spoil:
