@@ -20,7 +20,7 @@ from dmt.engine import Engine
 from dmt.evaluate import evaluate
 from dmt.models.ema import Ema
 from dmt.models.network import Network
-from dmt.models.weights import load_weights
+from dmt.models.weights import FORMAT, METADATA_KEY, load_weights
 from dmt.randomness import generator
 from dmt.schedules import SCHEDULES, steps_of_epochs, supervised_epochs
 from dmt.scores import Scores, load_scores, save_scores
@@ -208,12 +208,11 @@ def _evaluate(setting: Setting, networks: Sequence[nn.Module], part: Part, title
 def _metadata(setting: Setting, network: Network) -> dict[str, str]:
     """What weights must not travel without: how images are prepared and what the classes are called."""
     described = {
-        "format": 1,
+        "format": FORMAT,
         "network": network.name,
         "preprocessing": asdict(network.preprocessing),
         "class_names": setting.data.class_names,
         "image_size": setting.data.image_size,
         "palette": setting.data.palette,
     }
-    # Under one key: safetensors writes several in a random order, and equal weights must be equal files.
-    return {"dmt": json.dumps(described)}
+    return {METADATA_KEY: json.dumps(described)}

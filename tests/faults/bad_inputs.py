@@ -272,6 +272,10 @@ BAD_INPUTS: dict[str, dict[str, Spoil]] = {
             "x.safetensors", pickle.dumps(_Attack()), *DIGITS, "networks.a.weights=x.safetensors"
         ),
         "weights of another network": _weights(other=np.zeros(3, np.float32)),
+        "weights of a newer version": lambda root: (
+            save_file({"x": np.zeros(1, np.float32)}, root / "x.safetensors", metadata={"dmt": '{"format": 2}'}),
+            [*DIGITS, "networks.a.weights=x.safetensors"],
+        )[-1],
         "an empty file": _write("x.safetensors", b"", *DIGITS, "networks.a.weights=x.safetensors"),
     },
     "Run folders": {

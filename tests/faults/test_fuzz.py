@@ -74,7 +74,7 @@ READERS: dict[str, tuple[str, bytes, Callable[[Path], Any]]] = {
     "mask": ("x.png", _png(PIXELS[:, :, 0] % 2), plain_coding(("a", "b")).read),
     "weights": (
         "x.safetensors",
-        save({"weight": torch.zeros(2, 2), "bias": torch.zeros(2)}),
+        save({"weight": torch.zeros(2, 2), "bias": torch.zeros(2)}, metadata={"dmt": '{"format": 1}'}),
         lambda path: load_weights(_network(), path, allow_missing=False),
     ),
     "scores": ("x.safetensors", save({"test/confusions": torch.zeros(1, 2, 2, dtype=torch.int64)}), load_scores),

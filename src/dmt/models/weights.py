@@ -1,5 +1,6 @@
 """Weight files: safetensors only, strict unless told otherwise, readable by the backbone's own library."""
 
+import json
 import os
 import warnings
 from collections import Counter
@@ -18,6 +19,10 @@ from dmt.files import write_atomic
 from dmt.models.network import Network, first_line
 
 SUFFIX = ".safetensors"
+FORMAT = 1
+"""The newest layout that this version knows of what our files tell of their weights."""
+METADATA_KEY = "dmt"
+"""Of that text in a file's metadata: one key, since safetensors writes several in a random order."""
 _KEYS_SHOWN = 3
 # Not in files of old, such as the paper's COCO weights; no network here uses it (PyTorch does without it, too).
 _STEP_COUNT = "num_batches_tracked"
@@ -167,10 +172,24 @@ def _read(path: Path, key: str) -> dict[str, Tensor]:
         )
     if not path.is_file():
         raise CheckpointError(f"{key}.weights: there is no file {path}.")
+    _refuse_newer(path)
     try:
         return dict(load_file(path))
     except (SafetensorError, OSError) as error:
         raise _unreadable(path, error) from error
+
+
+def _refuse_newer(path: Path) -> None:
+    """Of weights that a later version of `dmt` wrote, say so; other programs' files have no format of ours."""
+    try:
+        described = json.loads(read_metadata(path).get(METADATA_KEY, "{}"))
+    except ValueError:
+        return
+    found = described.get("format") if isinstance(described, dict) else None
+    if isinstance(found, int) and found > FORMAT:
+        raise CheckpointError(
+            f"{path} was written by a newer version of dmt (format {found}; this one reads up to {FORMAT}). Update dmt."
+        )
 
 
 def _unreadable(path: Path, error: Exception) -> CheckpointError:
