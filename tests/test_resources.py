@@ -48,7 +48,7 @@ def test_labeling_asks_before_it_begins_and_the_run_goes_on_when_there_is_room(
         free(full, 1_000)
         with pytest.raises(ShortageError, match=r"round 1, network a: the pseudo labels of \d+ images will take up to"):
             run_masks()
-    assert not (tmp_path / "run/rounds/1").exists()
+    assert not (tmp_path / "run/supervised").exists(), "before hours of training, not after"
     run_masks()
     assert differing(bits_of_run(tmp_path / "run"), bits_of_run(tmp_path / "whole")) == []
 

@@ -30,6 +30,7 @@ from dmt.setting import Arm, Setting, StageRecord
 from dmt.stage_files import plan_as_json
 from dmt.stages import ensemble_scores, run_stage
 from dmt.tasks import TASKS
+from dmt.teaching import require_label_space
 from dmt.types import Observer, Stage
 
 
@@ -114,6 +115,8 @@ def _setting(
 def _run_stages(setting: Setting, main: Arm, folds: Sequence[Arm]) -> tuple[list[StageRecord], list[list[StageRecord]]]:
     """The whole plan, on all labels and then on each fold's; of the main arm, and of each fold."""
     plan = setting.plan
+    if first := next((stage for stage in plan if stage.pseudo is not None), None):
+        require_label_space(setting, main, first)  # now, and not after hours of supervised training
     records = [run_stage(setting, main, stage) for stage in plan if stage.round == 0]
     if message := _unequal(setting, _validation_scores(records, [])):
         warnings.warn(message, stacklevel=4)  # before the rounds begin, where labels for choices show it

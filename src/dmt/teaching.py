@@ -97,7 +97,7 @@ def _labeled_store(
     )
     store = setting.task.open_store(arm.path(stage) / folder, arm.parts.unlabeled.keys, provenance, setting.data)
     if not store.is_whole():
-        _require_space(setting, arm, stage)
+        require_label_space(setting, arm, stage)
         teacher = load_trained(setting, arm, teaching)
         label(
             Mirrored(teacher) if setting.config.rounds.label_views == "mirrored" else teacher,
@@ -113,7 +113,12 @@ def _labeled_store(
     return store
 
 
-def _require_space(setting: Setting, arm: Arm, stage: Stage) -> None:
+def require_label_space(setting: Setting, arm: Arm, stage: Stage) -> None:
+    """Refuse a disk that has no room for a stage's pseudo labels, less those that are there already.
+
+    Raises:
+        ShortageError: it has not.
+    """
     unlabeled = arm.parts.unlabeled
     sizes = (unlabeled.size(position) for position in range(len(unlabeled)))
     sites = sum(height * width for height, width in sizes) if setting.task.is_dense else len(unlabeled)
