@@ -115,7 +115,8 @@ def _setting(
 def _run_stages(setting: Setting, main: Arm, folds: Sequence[Arm]) -> tuple[list[StageRecord], list[list[StageRecord]]]:
     """The whole plan, on all labels and then on each fold's; of the main arm, and of each fold."""
     plan = setting.plan
-    if first := next((stage for stage in plan if stage.pseudo is not None), None):
+    first = next((stage for stage in plan if stage.pseudo is not None), None)
+    if first is not None and not (main.path(first) / "DONE").is_file():
         require_label_space(setting, main, first)  # now, and not after hours of supervised training
     records = [run_stage(setting, main, stage) for stage in plan if stage.round == 0]
     if message := _unequal(setting, _validation_scores(records, [])):
