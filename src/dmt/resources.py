@@ -48,9 +48,8 @@ def shortages_told(config: Config, *, image_size: tuple[int, int]) -> Iterator[N
             raise ShortageError(f"The disk is full ({error}). Make room.") from error
         raise
     except (MemoryError, RuntimeError) as error:
-        if "DataLoader worker" in str(
-            error
-        ):  # torch's words, which come out of whatever the main thread does just then
+        # Torch's words, which come out of whatever the main thread does just then.
+        if "DataLoader worker" in str(error):
             raise ShortageError(
                 f"A process that loads images was ended from outside ({error}). Most often the system had no memory "
                 f"left for it: lower workers, which is {config.workers} and changes no result, and go on."

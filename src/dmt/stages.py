@@ -45,7 +45,7 @@ def run_stage(setting: Setting, arm: Arm, stage: Stage) -> StageRecord:
         _train(setting, arm, stage, trainee, pseudo)
         scores = _score(setting, arm, stage, trainee)
         facts["steps"] = stage_steps(setting.config, arm.parts, stage, pseudo)
-        if skipped := setting.metrics.total(arm.stream(stage), "skipped"):
+        if setting.engine.is_main and (skipped := setting.metrics.total(arm.stream(stage), "skipped")):
             facts["skipped_steps"] = skipped
             setting.observer.message(
                 f"{arm.title(stage)}: {skipped} steps were left out, their loss being NaN or infinite."

@@ -18,6 +18,11 @@ from dmt.losses import dynamic_loss, dynamic_weights, gamma_ramp, mixup
 from dmt.selection import confidence_code, decode_confidence
 from dmt.types import Batch, LabeledSubset, PseudoSpec, SiteRule, Stage, Start, StepOutput
 
+UNUSED_WITHOUT_ROUNDS = (
+    "scheme", "start", "rounds", "loss", "duration", "networks.b", "batch.labeled", "crop.cutmix", "crop.pseudo",
+)  # fmt: skip
+"""Config keys that have no effect on a method of one supervised stage."""
+
 
 class Method:
     """A plan and a training step; subclasses state what differs.

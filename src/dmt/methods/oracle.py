@@ -1,6 +1,6 @@
 """The upper bound: supervised training with the labels of every image."""
 
-from dmt.methods.base import Method, supervised_stage
+from dmt.methods.base import UNUSED_WITHOUT_ROUNDS, Method, supervised_stage
 from dmt.types import Stage
 
 
@@ -9,18 +9,7 @@ class Oracle(Method):
 
     summary = "all labels, for data sets that have them: the upper bound"
     source = "paper, section 5.2 (Oracle)"
-    unused = (
-        "scheme",
-        "start",
-        "rounds",
-        "loss",
-        "duration",
-        "networks.b",
-        "batch.labeled",
-        "crop.cutmix",
-        "crop.pseudo",
-        "data.num_labeled",
-    )
+    unused = (*UNUSED_WITHOUT_ROUNDS, "data.num_labeled")
     needs_all_labels = True
 
     def plan(self) -> tuple[Stage, ...]:

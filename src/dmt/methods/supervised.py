@@ -1,6 +1,6 @@
 """Training on the labels alone: round 0 of every other method, and the baseline they are held to."""
 
-from dmt.methods.base import Method, supervised_stage
+from dmt.methods.base import UNUSED_WITHOUT_ROUNDS, Method, supervised_stage
 from dmt.types import Stage
 
 
@@ -9,17 +9,7 @@ class Supervised(Method):
 
     summary = "labels alone, for the paper's number of epochs"
     source = "paper, section 5.2.2 (Baseline)"
-    unused = (
-        "scheme",
-        "start",
-        "rounds",
-        "loss",
-        "duration",
-        "networks.b",
-        "batch.labeled",
-        "crop.cutmix",
-        "crop.pseudo",
-    )
+    unused = UNUSED_WITHOUT_ROUNDS
 
     def plan(self) -> tuple[Stage, ...]:
         """One supervised stage."""
