@@ -67,7 +67,7 @@ class Config(Section):
     rounds: RoundsConfig = RoundsConfig()
     """Pseudo labels."""
     loss: LossConfig = LossConfig()
-    """Weights of pseudo labels."""
+    """What labels count."""
     crop: CropConfig = CropConfig()
     """Training view (segmentation)."""
     mixup: MixupConfig = MixupConfig()

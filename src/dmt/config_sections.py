@@ -50,6 +50,13 @@ class DataConfig(Section):
     """Seed of the split; null = seed. The test part never depends on any seed."""
     image_size: Annotated[list[Count], Field(min_length=2, max_length=2)] | None = None
     """Height and width after the data set's fixed resize; null = the data set's own size."""
+    channels: Count | None = None
+    """Channels of one's own images: 1 gray, 3 RGB, others are bands as a TIFF or .npy file stores them; null = 3."""
+    value_range: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
+    """The values in one's own image files that become black and white, for instance [0, 65535] of 16 bits; a value
+    outside is an error. null = 8 bits, as they are."""
+    allow_outside: bool = False
+    """Whether a manifest may name files outside the folder that it stands in."""
     max_unreadable: Annotated[int, Field(ge=0)] = 0
     """How many unlabeled images may be left out since their files cannot be read; they are listed in the run folder, in
     splits/unreadable.txt. Above 0, every unlabeled image is decoded once before training."""
@@ -117,8 +124,11 @@ class RoundsConfig(Section):
 
 
 class LossConfig(Section):
-    """What a pseudo label counts."""
+    """What a label counts."""
 
+    class_balance: Fraction | None = None
+    """Weigh each site's loss by its class's share of the labeled sites to minus this power, so that rare classes count
+    more: 0.5 mildly, 1 until all classes count alike; in supervised training, too (not in the paper). null = off."""
     gamma_agree: NonNegative = 4.0
     """The paper's gamma_1: exponent where student and teacher agree."""
     gamma_disagree: NonNegative = 4.0

@@ -70,8 +70,8 @@ class Engine:
 
     def to_device(self, batch: Batch) -> Batch:
         """A batch on this process's device."""
-        moved = {name: value.to(self.device, non_blocking=True) for name, value in vars(batch).items()}
-        return replace(batch, **moved)
+        tensors = {name: value for name, value in vars(batch).items() if value is not None}
+        return replace(batch, **{name: tensor.to(self.device, non_blocking=True) for name, tensor in tensors.items()})
 
     def update(self, loss: Tensor, optimizers: Sequence[Optimizer]) -> None:
         """One optimizer step on the gradient of `loss`, left out where that is not finite on any process."""

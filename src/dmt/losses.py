@@ -5,6 +5,7 @@ probabilities is fp32 whatever the network computes in, so that p ** gamma does 
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -61,9 +62,29 @@ def dynamic_weights(
     return torch.exp(gamma * log_p) * (valid & ~surer)
 
 
-def site_cross_entropy(logits: Tensor, target: Tensor, *, ignore_index: int = UNLABELED) -> Tensor:
-    """Cross-entropy of every site, fp32; 0 where the target is ignored. `(N, C, *S)`, `(N, *S)` -> `(N, *S)`."""
-    return F.cross_entropy(logits.float(), target, ignore_index=ignore_index, reduction="none")
+def site_cross_entropy(
+    logits: Tensor, target: Tensor, *, ignore_index: int = UNLABELED, class_weights: Tensor | None = None
+) -> Tensor:
+    """Cross-entropy of every site, fp32; 0 where the target is ignored. `(N, C, *S)`, `(N, *S)` -> `(N, *S)`.
+
+    With `class_weights` `(C,)`, each site's is multiplied by the weight of its target.
+    """
+    return F.cross_entropy(logits.float(), target, weight=class_weights, ignore_index=ignore_index, reduction="none")
+
+
+def balanced_class_weights(shares: Sequence[float], *, exponent: float) -> Tensor:
+    """Weights `(C,)` of classes that have these shares of the labeled sites: share ** -exponent, and 1 in the mean.
+
+    The mean is that over labeled sites, so that the loss keeps its size. A class without a site gets weight 1.
+
+    Args:
+        shares: of each class, in [0, 1].
+        exponent: 0 leaves all classes alike, 1 gives each the same sum of weights.
+    """
+    share = torch.tensor(shares, dtype=torch.float64)
+    raw = torch.where(share > 0, share, 1.0) ** -exponent
+    weights = raw / (raw * share).sum().clamp(min=1e-12)
+    return torch.where(share > 0, weights, 1.0).float()
 
 
 def dynamic_loss(
@@ -73,6 +94,7 @@ def dynamic_loss(
     *,
     ignore_index: int = UNLABELED,
     normalizer: Tensor | None = None,
+    class_weights: Tensor | None = None,
 ) -> Tensor:
     """Weighted cross-entropy over labeled and pseudo-labeled sites together (paper, Eq. 4-6).
 
@@ -86,8 +108,9 @@ def dynamic_loss(
         ignore_index: the target of sites that count nothing.
         normalizer: the number of sites to divide by when this batch is a part of a larger one (of other processes);
             counted here when None.
+        class_weights: `(C,)`, of which each site's loss is multiplied with that of its target; None = 1 (the paper).
     """
-    cross_entropy = site_cross_entropy(logits, target, ignore_index=ignore_index)
+    cross_entropy = site_cross_entropy(logits, target, ignore_index=ignore_index, class_weights=class_weights)
     # A vetoed site counts nothing even where its cross-entropy is infinite.
     total = (weights * torch.where(weights > 0, cross_entropy, 0.0)).sum()
     if normalizer is None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from dmt.checkpoint import Trainee
@@ -18,6 +18,7 @@ from dmt.data.parts import Part, Parts
 from dmt.data.pseudo_labels import PseudoLabels
 from dmt.engine import Engine
 from dmt.evaluate import evaluate
+from dmt.losses import balanced_class_weights
 from dmt.models.ema import Ema
 from dmt.models.network import Network
 from dmt.models.weights import FORMAT, METADATA_KEY, load_weights
@@ -26,7 +27,7 @@ from dmt.schedules import SCHEDULES, steps_of_epochs, supervised_epochs
 from dmt.scores import Scores, load_scores, save_scores
 from dmt.setting import Arm, Setting, StageRecord, load_trained, stage_of
 from dmt.stage_files import read_facts, weights_path, write_stage
-from dmt.teaching import pseudo_labels
+from dmt.teaching import class_shares, pseudo_labels
 from dmt.train import Training, train
 from dmt.types import Stage
 
@@ -130,6 +131,7 @@ def _train(setting: Setting, arm: Arm, stage: Stage, trainee: Trainee, pseudo: P
         schedule=SCHEDULES[config.optimizer.schedule],
         step_function=method.supervised_step if pseudo is None else method.training_step,
         augment=setting.augment,
+        class_weights=_class_weights(setting, arm),
         cutmix=0.0 if pseudo is None or not setting.task.is_dense else config.crop.cutmix,
         checkpoint=arm.path(stage) / "checkpoint" / "state.safetensors",
         checkpoint_config=config.checkpoint,
@@ -138,6 +140,11 @@ def _train(setting: Setting, arm: Arm, stage: Stage, trainee: Trainee, pseudo: P
         workers=config.workers,
     )
     train(training, engine=setting.engine, observer=setting.observer, metrics=setting.metrics)
+
+
+def _class_weights(setting: Setting, arm: Arm) -> Tensor | None:
+    exponent = setting.config.loss.class_balance
+    return None if exponent is None else balanced_class_weights(class_shares(setting, arm), exponent=exponent)
 
 
 def stage_steps(config: Config, parts: Parts, stage: Stage, pseudo: PseudoLabels | None) -> int:

@@ -59,7 +59,7 @@ def _facts(summary: PseudoSummary) -> dict[str, Any]:
 def _select(setting: Setting, arm: Arm, stage: Stage, spec: PseudoSpec) -> PseudoLabels:
     """Label with the teacher, unless that is done, and keep the most confident part."""
     store = _labeled_store(setting, arm, stage, spec, folder="pseudo_labels")
-    shares = _class_shares(setting, arm) if spec.selection in BY_SHARES else ()
+    shares = class_shares(setting, arm) if spec.selection in BY_SHARES else ()
     if spec.selection == "renormalized":
         # Just below 1: there the threshold is the least confidence of a class, not the 0 that keeps everything.
         fraction = min(spec.top_fraction, 1 - 1e-12)
@@ -127,7 +127,7 @@ def require_label_space(setting: Setting, arm: Arm, stage: Stage) -> None:
     require_space(arm.path(stage), needed, what=f"{arm.title(stage)}: the pseudo labels of {len(unlabeled):,} images")
 
 
-def _class_shares(setting: Setting, arm: Arm) -> list[float]:
+def class_shares(setting: Setting, arm: Arm) -> list[float]:
     """Each class's share of the labeled sites."""
     counts = torch.zeros(setting.data.num_classes, dtype=torch.int64)
     for position in range(len(arm.parts.labeled)):

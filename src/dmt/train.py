@@ -43,6 +43,7 @@ class Training:
         step_function: the method's.
         augment: uint8 images -> float images in [0, 1].
         cutmix: share of the pseudo-labeled images that are covered in part; 0 = none.
+        class_weights: `(C,)`, of the loss; None = all classes alike.
         checkpoint: where the running state is kept.
         checkpoint_config: how often.
         config_hash: ties the checkpoint to its run.
@@ -60,6 +61,7 @@ class Training:
     step_function: StepFunction
     augment: Augment
     cutmix: float
+    class_weights: Tensor | None
     checkpoint: Path
     checkpoint_config: CheckpointConfig
     config_hash: str
@@ -122,7 +124,7 @@ def _train_step(
     for trainee in training.trainees.values():
         for group in trainee.optimizer.param_groups:
             group["lr"] = training.lr * training.schedule(progress)
-    batch = engine.to_device(batch)
+    batch = engine.to_device(replace(batch, class_weights=training.class_weights))
     images = training.augment(batch.images, generator(training.seed, f"{training.stream}/augment", step, engine.rank))
     batch = replace(batch, images=images.contiguous(memory_format=torch.channels_last))
     if training.cutmix > 0:

@@ -94,12 +94,14 @@ class Batch:
         targets: `(N, *S)` int64; a true label, a pseudo label, or the ignore index.
         confidence: `(N, *S)` float; the teacher's c_A, 1 where labeled.
         is_labeled: `(N,)` bool; position in the batch carries no meaning.
+        class_weights: `(C,)` float, what a site of each class counts in the loss; None = all alike.
     """
 
     images: Tensor
     targets: Tensor
     confidence: Tensor
     is_labeled: Tensor
+    class_weights: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -213,8 +213,11 @@ def test_mixup_loss_vector_of_the_specification() -> None:
         def permutation(self, count: int) -> np.ndarray:
             return np.arange(count)[::-1].copy()
 
-    images, targets, weights = torch.zeros(2, 1, 1, 1), torch.tensor([0, 1]), torch.tensor([0.07776, 1.0])
-    loss = weighted_loss(Fixed(), images, targets, weights, config("dmt"), Draws(), True)  # type: ignore[arg-type]
+    targets, weights = torch.tensor([0, 1]), torch.tensor([0.07776, 1.0])
+    batch = Batch(
+        images=torch.zeros(2, 1, 1, 1), targets=targets, confidence=torch.ones(2), is_labeled=torch.ones(2).bool()
+    )
+    loss = weighted_loss(Fixed(), batch, targets, weights, config("dmt"), Draws(), True)  # type: ignore[arg-type]
     # The second site: weight .3 * .07776 + .7, cross-entropy .7 * .4 + .3 * 1.2.
     second = (0.3 * 0.07776 + 0.7) * (0.7 * 0.4 + 0.3 * 1.2)
     assert loss.item() == pytest.approx((0.340255 + second) / 2, rel=1e-5)

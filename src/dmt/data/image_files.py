@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, Literal, Protocol
 
 import numpy as np
 import torch
@@ -42,6 +43,17 @@ _READ_ERRORS = (
 )
 
 
+class Readable(Protocol):
+    """A file, or something like one inside a larger file; `str` of it is what messages call it."""
+
+    @property
+    def suffix(self) -> str:
+        """Of its name, with the dot."""
+
+    def open(self, mode: Literal["rb"], /) -> BinaryIO:
+        """Its bytes."""
+
+
 def list_files(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
     """The files of a folder and those below it, by their path relative to it without suffix, sorted by that.
 
@@ -65,7 +77,7 @@ def list_files(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def read_size(path: Path) -> tuple[int, int]:
+def read_size(path: Readable) -> tuple[int, int]:
     """Height and width of an image file, from its header.
 
     Raises:
@@ -75,7 +87,7 @@ def read_size(path: Path) -> tuple[int, int]:
         return image.height, image.width
 
 
-def read_image(path: Path) -> Tensor:
+def read_image(path: Readable) -> Tensor:
     """The pixels of an image file as they are stored.
 
     A rotation that EXIF asks for is not applied, since a mask would no longer fit.
@@ -94,7 +106,7 @@ def read_image(path: Path) -> Tensor:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Image.Image]:
+def opened(path: Readable) -> Iterator[Image.Image]:
     """An image file, not yet decoded; whatever goes wrong with it inside the `with` is a `DataError`.
 
     Raises:
@@ -102,7 +114,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
             them, or take near-infrared for transparency.
     """
     try:
-        with Image.open(path) as image:
+        with path.open("rb") as file, Image.open(file) as image:
             _check_one_page(image, path)
             _check_depth(image, path)
             _check_bands(image, path)
@@ -131,24 +143,24 @@ def pil_array(image: Image.Image, *, where: str) -> np.ndarray:
     return np.array(image.convert("L" if image.mode in ("1", "L") else "RGB"))
 
 
-def _check_one_page(image: Image.Image, path: Path) -> None:
+def _check_one_page(image: Image.Image, path: Readable) -> None:
     # Of TIFF alone: what phones append to a JPEG are smaller views of the same picture.
     pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
     if pages > 1:
         raise DataError(f"{path} holds {pages} pages; one image a file is needed. Save each page as a file.")
 
 
-def _check_depth(image: Image.Image, path: Path) -> None:
+def _check_depth(image: Image.Image, path: Readable) -> None:
     # Of files alone: Pillow opens 16-bit colors as plain RGB, and keeps their high bytes.
     bits = _bits(image, path)
     if bits > 8:
         raise DataError(
             f"{path} has {bits} bits a channel; 8 are allowed. Save it with 8: an image rescaled to 0..255, a mask "
-            "with its values as they are."
+            "with its values as they are. Or say what the values of all images stand for: data.value_range."
         )
 
 
-def _bits(image: Image.Image, path: Path) -> int:
+def _bits(image: Image.Image, path: Readable) -> int:
     if isinstance(image, TiffImageFile):
         return max(map(int, image.tag_v2.get(BITSPERSAMPLE, (1,))))
     if isinstance(image, PngImageFile):
@@ -158,7 +170,7 @@ def _bits(image: Image.Image, path: Path) -> int:
     return 8
 
 
-def _check_bands(image: Image.Image, path: Path) -> None:
+def _check_bands(image: Image.Image, path: Readable) -> None:
     """Beyond its colors, a TIFF may have one band that says of itself that it is transparency."""
     if not isinstance(image, TiffImageFile):
         return
@@ -169,5 +181,5 @@ def _check_bands(image: Image.Image, path: Path) -> None:
         raise DataError(
             f"{path} is a TIFF of {bands} bands, {bands - colors} of which are no colors (ExtraSamples is "
             f"{', '.join(map(str, extra)) or 'absent'}); allowed are gray or RGB, and one band of transparency "
-            f"(ExtraSamples {' or '.join(map(str, _ALPHA))}). Save three bands as RGB."
+            f"(ExtraSamples {' or '.join(map(str, _ALPHA))}). Save three bands as RGB, or set data.channels={bands}."
         )

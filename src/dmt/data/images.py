@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
+from dmt.data.pixels import RGB, PixelRule
 from dmt.errors import DataError
 from dmt.types import UNLABELED
 
@@ -110,6 +111,7 @@ class DataSet:
         reference_splits: draws a published split instead of one of ours: split seed -> order of the training images,
             whose first ones are labeled; None for a seed that no split was published for.
         root: where the files are, for lists that a config names relative to it.
+        pixel_rule: how image files become channels, for files that come later.
     """
 
     name: str
@@ -124,6 +126,7 @@ class DataSet:
     palette: tuple[tuple[int, int, int], ...] | None = None
     reference_splits: Callable[[int], Sequence[int] | None] | None = None
     root: Path | None = None
+    pixel_rule: PixelRule = RGB
 
     def __post_init__(self) -> None:
         if len(self.class_names) < 2 or len(set(self.class_names)) < len(self.class_names):

@@ -19,6 +19,7 @@ from dmt.types import Batch
 
 T = TypeVar("T")
 
+_PER_IMAGE = ("images", "targets", "confidence", "is_labeled")
 _Read: TypeAlias = Callable[[Sequence[int]], tuple[Tensor, Tensor, Tensor]]
 """Items of a set -> their images, labels and confidence codes."""
 
@@ -57,7 +58,7 @@ class StepBatches(Dataset[Batch]):
         parts = [self._labeled(step)]
         if self.unlabeled is not None and self.pseudo is not None:
             parts.insert(0, self._pseudo(step, self.unlabeled, self.pseudo))
-        return Batch(**{name: torch.cat([getattr(part, name) for part in parts]) for name in vars(parts[0])})
+        return Batch(**{name: torch.cat([getattr(part, name) for part in parts]) for name in _PER_IMAGE})
 
     def _labeled(self, step: int) -> Batch:
         def read(items: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:

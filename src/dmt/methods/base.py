@@ -18,8 +18,15 @@ from dmt.losses import dynamic_loss, dynamic_weights, gamma_ramp, mixup
 from dmt.selection import confidence_code, decode_confidence
 from dmt.types import Batch, LabeledSubset, PseudoSpec, SiteRule, Stage, Start, StepOutput
 
+WEIGHTS_OF_PSEUDO_LABELS = (
+    "loss.gamma_agree", "loss.gamma_disagree", "loss.ramp", "loss.naive_exponent", "loss.flip_exponent",
+    "loss.confidence_threshold", "loss.weight_batchnorm",
+)  # fmt: skip
+"""Config keys that have no effect on a method that gives every pseudo label the weight 1."""
+
 UNUSED_WITHOUT_ROUNDS = (
-    "scheme", "start", "rounds", "loss", "duration", "networks.b", "batch.labeled", "crop.cutmix", "crop.pseudo",
+    *WEIGHTS_OF_PSEUDO_LABELS, "scheme", "start", "rounds", "duration", "networks.b", "batch.labeled", "crop.cutmix",
+    "crop.pseudo",
 )  # fmt: skip
 """Config keys that have no effect on a method of one supervised stage."""
 
@@ -57,9 +64,7 @@ class Method:
         (network,) = networks.values()
         weights = torch.ones_like(batch.targets, dtype=torch.float32)
         # Ordinary mixup, lambda as it is drawn (spec 1.5).
-        return StepOutput(
-            loss=weighted_loss(network, batch.images, batch.targets, weights, self.config, generator, False)
-        )
+        return StepOutput(loss=weighted_loss(network, batch, batch.targets, weights, self.config, generator, False))
 
     def training_step(
         self, networks: Mapping[str, nn.Module], batch: Batch, progress: float, generator: np.random.Generator
@@ -134,42 +139,48 @@ def offline_step(
     if config.mixup.alpha is None:
         logits = network(batch.images)
         targets, weights = _apply_rule(rule, logits.detach(), batch)
-        loss = batch_loss(logits, targets, weights, ignore_index=config.ignore_label)
+        loss = batch_loss(logits, targets, weights, ignore_index=config.ignore_label, class_weights=batch.class_weights)
     else:
         clean = None if rule is None else _clean_logits(network, batch.images, config.loss.weight_batchnorm)
         targets, weights = _apply_rule(rule, clean, batch)
-        loss = weighted_loss(network, batch.images, targets, weights, config, generator, config.mixup.keep_max)
+        loss = weighted_loss(network, batch, targets, weights, config, generator, config.mixup.keep_max)
     return StepOutput(loss=loss, logs=_weight_logs(weights, batch, ignore_index=config.ignore_label))
 
 
 def weighted_loss(
     network: nn.Module,
-    images: Tensor,
+    batch: Batch,
     targets: Tensor,
     weights: Tensor,
     config: Config,
     generator: np.random.Generator,
     keep_max: bool,
 ) -> Tensor:
-    """The loss of images whose weights are known, mixed up where the config says so."""
-    ignore_index = config.ignore_label
+    """The loss of a batch's images whose weights are known, mixed up where the config says so."""
+
+    def loss(logits: Tensor, target: Tensor) -> Tensor:
+        return batch_loss(logits, target, weights, ignore_index=config.ignore_label, class_weights=batch.class_weights)
+
     if config.mixup.alpha is None:
-        return batch_loss(network(images), targets, weights, ignore_index=ignore_index)
+        return loss(network(batch.images), targets)
     images, weights, targets, partners, lam = mixup(
-        images, weights, targets, alpha=config.mixup.alpha, generator=generator, keep_max=keep_max
+        batch.images, weights, targets, alpha=config.mixup.alpha, generator=generator, keep_max=keep_max
     )
     logits = network(images)
-    own, other = (batch_loss(logits, target, weights, ignore_index=ignore_index) for target in (targets, partners))
-    return lam * own + (1.0 - lam) * other
+    return lam * loss(logits, targets) + (1.0 - lam) * loss(logits, partners)
 
 
-def batch_loss(logits: Tensor, targets: Tensor, weights: Tensor, *, ignore_index: int) -> Tensor:
+def batch_loss(
+    logits: Tensor, targets: Tensor, weights: Tensor, *, ignore_index: int, class_weights: Tensor | None = None
+) -> Tensor:
     """`dynamic_loss` of this process's share of the batch, over the number of valid sites in the whole of it.
 
     Processes average their gradients, so each divides by the mean number: together that is the sum over the total.
     """
     normalizer = mean_over_processes((targets != ignore_index).sum())
-    return dynamic_loss(logits, targets, weights, ignore_index=ignore_index, normalizer=normalizer)
+    return dynamic_loss(
+        logits, targets, weights, ignore_index=ignore_index, normalizer=normalizer, class_weights=class_weights
+    )
 
 
 def dynamic_rule(config: Config, progress: float) -> SiteRule:

@@ -1,6 +1,6 @@
 """CBST as the paper compares with it: class-balanced self-training by direct ranking, every label at full weight."""
 
-from dmt.methods.base import Method, chain_plan
+from dmt.methods.base import WEIGHTS_OF_PSEUDO_LABELS, Method, chain_plan
 from dmt.types import Stage
 
 
@@ -13,7 +13,7 @@ class CBST(Method):
 
     summary = "class-balanced self-training: the network's own earlier labels, all at full weight"
     source = "Zou et al. 2018; paper, sections 4.2.2 and 5.4, Table 9"
-    unused = ("scheme", "start", "networks.b", "loss", "rounds.dms_share")
+    unused = ("scheme", "start", "networks.b", *WEIGHTS_OF_PSEUDO_LABELS, "rounds.dms_share")
 
     def plan(self) -> tuple[Stage, ...]:
         """The chain, fine-tuned."""

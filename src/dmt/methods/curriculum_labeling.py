@@ -1,6 +1,6 @@
 """Curriculum Labeling: the same rounds, every pseudo label at weight 1."""
 
-from dmt.methods.base import Method, plan_of_scheme
+from dmt.methods.base import WEIGHTS_OF_PSEUDO_LABELS, Method, plan_of_scheme
 from dmt.types import Stage
 
 
@@ -9,7 +9,7 @@ class CurriculumLabeling(Method):
 
     summary = "DMT's rounds with every pseudo label at weight 1"
     source = "paper, Table 2 (CL); gamma_1 = gamma_2 = 0 and no veto"
-    unused = ("loss",)
+    unused = WEIGHTS_OF_PSEUDO_LABELS
 
     def plan(self) -> tuple[Stage, ...]:
         """The same stages as DMT."""

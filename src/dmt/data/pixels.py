@@ -1,0 +1,193 @@
+"""What the values in an image file stand for: the rule that one data set's images share, and reading by it."""
+
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from tifffile import TiffFile, TiffFileError
+from torch import Tensor
+from torchvision.io import ImageReadMode, decode_image
+
+from dmt.data.image_files import Readable, opened, pil_array, read_image, read_size
+from dmt.errors import DataError
+
+_ARRAY, _TIFF, _PNG = ".npy", frozenset({".tif", ".tiff"}), ".png"
+_LEVELS = 255
+# All that the readers of arrays and TIFFs were seen to raise on damaged files.
+_READ_ERRORS = (
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    EOFError,
+    OverflowError,
+    RuntimeError,
+    AttributeError,
+    struct.error,
+    zlib.error,
+    TiffFileError,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PixelRule:
+    """How the values of a file become channels of 256 levels.
+
+    Without a range, files are pictures of 8 bits a channel: 1 channel is gray (colors are weighted as the eye does), 3
+    are RGB (gray is repeated). With other channels or a range, files hold bands, which are taken as they are stored.
+
+    Attributes:
+        channels: of the images as networks get them.
+        value_range: the values of level 0 and of level 255, with all others between; what lies outside is an error,
+            never cut off. None = 0..255.
+    """
+
+    channels: int = 3
+    value_range: tuple[float, float] | None = None
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether files are pictures that any viewer shows, and not bands of numbers."""
+        return self.channels in (1, 3) and self.value_range is None
+
+    def read(self, source: Readable) -> Tensor:
+        """The image, `(channels, H, W)` uint8.
+
+        Raises:
+            DataError: the file is missing, damaged, or does not fit the rule.
+        """
+        if not self.is_picture or source.suffix.lower() == _ARRAY:
+            return self._from_bands(read_bands(source), source)
+        if self.channels == 3:
+            return read_image(source)
+        with opened(source) as image:
+            array = pil_array(image, where=str(source))
+        return torch.from_numpy(array if array.ndim == 2 else np.array(Image.fromarray(array).convert("L")))[None]
+
+    def size(self, source: Readable) -> tuple[int, int]:
+        """Height and width, from the file's header where it is a picture.
+
+        Raises:
+            DataError: as `read`.
+        """
+        if self.is_picture and source.suffix.lower() != _ARRAY:
+            return read_size(source)
+        height, width = read_bands(source).shape[:2]
+        return height, width
+
+    def _from_bands(self, bands: np.ndarray, source: Readable) -> Tensor:
+        found = bands.shape[2]
+        if found != self.channels and not (found == 1 and self.channels == 3):
+            raise DataError(
+                f"{source} has {found} band{'s' * (found != 1)}, but data.channels is {self.channels}. Set "
+                "data.channels to what all files have, or save this one like the others."
+            )
+        levels = torch.from_numpy(self._levels(bands, source)).permute(2, 0, 1)
+        return levels.expand(self.channels, -1, -1).contiguous()
+
+    def _levels(self, bands: np.ndarray, source: Readable) -> np.ndarray:
+        if self.value_range is None:
+            if bands.dtype != np.uint8:
+                raise DataError(
+                    f"{source} holds values of {bands.dtype}, {_extent(bands)}; say what they stand for: "
+                    "data.value_range=[LOWEST, HIGHEST] becomes 0..255."
+                )
+            return bands
+        low, high = self.value_range
+        if not (np.isfinite(bands).all() and bands.min() >= low and bands.max() <= high):
+            raise DataError(
+                f"{source} holds the values {_extent(bands)}, but data.value_range is [{low:g}, {high:g}]. Widen it: "
+                "nothing is cut off silently."
+            )
+        scaled = (bands.astype(np.float64) - low) * (_LEVELS / (high - low))
+        return np.rint(scaled).astype(np.uint8)
+
+
+RGB = PixelRule()
+"""Pictures in color: what most files are."""
+
+
+def read_bands(source: Readable) -> np.ndarray:
+    """The numbers of an image file as they are stored, `(H, W, bands)`.
+
+    `.npy` files hold `(H, W)` or `(H, W, bands)`; TIFFs any number of bands and bits; PNGs up to 16 bits.
+
+    Raises:
+        DataError: the file is missing or damaged, or holds no image of numbers.
+    """
+    suffix = source.suffix.lower()
+    try:
+        if suffix == _ARRAY:
+            return _shaped(_read_array(source), source)
+        if suffix in _TIFF:
+            return _shaped(_read_tiff(source), source)
+        if suffix == _PNG:
+            return _shaped(_read_png(source), source)
+    except _READ_ERRORS as error:
+        raise DataError(f"{source} cannot be read ({_first_line(error)}). Get the file again.") from error
+    with opened(source) as image:
+        return _shaped(pil_array(image, where=str(source)), source)
+
+
+def _read_array(source: Readable) -> np.ndarray:
+    with source.open("rb") as file:
+        array: Any = np.load(file, allow_pickle=False)
+    if not isinstance(array, np.ndarray):
+        raise ValueError("it is an archive of arrays, not one")
+    return array
+
+
+def _read_tiff(source: Readable) -> np.ndarray:
+    with source.open("rb") as file, TiffFile(file) as tiff:
+        series = tiff.series
+        if len(series) != 1 or (len(tiff.pages) > 1 and "S" not in series[0].axes and series[0].ndim > 2):
+            raise ValueError(f"it holds {len(tiff.pages)} pages; one image a file is needed")
+        _check_area(series[0].shape)
+        array = series[0].asarray()
+        # Bands may be stored plane after plane, which the axes tell: samples last is our order.
+        is_planar = array.ndim == 3 and series[0].axes.index("S") == 0 if "S" in series[0].axes else False
+    return np.moveaxis(array, 0, 2) if is_planar else array
+
+
+def _read_png(source: Readable) -> np.ndarray:
+    with source.open("rb") as file:
+        with Image.open(file) as image:  # the header alone: refuses a picture too large for any purpose
+            palette = image.mode == "P"
+            if palette:
+                return np.array(image)
+        file.seek(0)
+        content = bytearray(file.read())
+    decoded: Tensor = decode_image(torch.frombuffer(content, dtype=torch.uint8), mode=ImageReadMode.UNCHANGED)
+    return decoded.permute(1, 2, 0).numpy()
+
+
+def _check_area(shape: tuple[int, ...]) -> None:
+    """As Pillow does for pictures: a small file may unfold to more than memory holds."""
+    limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+    if limit and int(np.prod(shape, dtype=np.float64)) > 16 * limit:
+        raise ValueError(f"its header promises {' x '.join(map(str, shape))} values, too many for one image")
+
+
+def _shaped(array: np.ndarray, source: Readable) -> np.ndarray:
+    if array.dtype.kind not in "uif" or array.ndim not in (2, 3) or 0 in array.shape:
+        raise DataError(
+            f"{source} holds {array.dtype} of shape {array.shape}; numbers of shape (height, width) or (height, width, "
+            "bands) are needed."
+        )
+    # In the machine's own byte order, which torch needs.
+    native: np.ndarray = np.ascontiguousarray(np.atleast_3d(array), dtype=array.dtype.newbyteorder("="))
+    return native
+
+
+def _extent(bands: np.ndarray) -> str:
+    if not np.isfinite(bands).all():
+        return "NaN or infinite"
+    return f"{bands.min():g} .. {bands.max():g}"
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
