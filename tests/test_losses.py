@@ -147,34 +147,6 @@ def test_argmax_ties_go_to_the_lowest_class() -> None:
 
 
 @pytest.mark.parametrize("num_classes", [2, 3, 10])
-@pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])
-def test_class_weights_are_one_in_the_mean_over_labeled_sites(exponent: float) -> None:
-    counts = [700, 0, 250, 50]
-    shares = [count / sum(counts) for count in counts]
-    weights = balanced_class_weights(shares, exponent=exponent).tolist()
-    per_site = [weights[k] for k, count in enumerate(counts) for _ in range(count)]
-    assert sum(per_site) / len(per_site) == pytest.approx(1.0, rel=1e-6)
-    assert weights[1] == 1.0, "a class without a label"
-    assert weights[3] / weights[0] == pytest.approx((700 / 50) ** exponent, rel=1e-6)
-
-
-@pytest.mark.parametrize("size", [(), (3, 2)])
-def test_class_weights_multiply_the_loss_of_their_targets(size: tuple[int, ...]) -> None:
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(5, 3, *size, generator=generator)
-    target = torch.randint(-1, 3, (5, *size), generator=generator)
-    weights, of_class = torch.rand(5, *size, generator=generator), [0.25, 1.0, 3.0]
-    total, count = 0.0, 0
-    for site in itertools.product(*(range(length) for length in target.shape)):
-        k = int(target[site])
-        if k != -1:
-            row = logits[(site[0], slice(None), *site[1:])].tolist()
-            entropy = math.log(sum(math.exp(value) for value in row)) - row[k]
-            total, count = total + float(weights[site]) * of_class[k] * entropy, count + 1
-    found = dynamic_loss(logits, target, weights, class_weights=torch.tensor(of_class))
-    assert found.item() == pytest.approx(total / count, rel=1e-5)
-
-
 def test_a_teacher_exactly_as_sure_as_the_student_is_not_overruled(num_classes: int) -> None:
     logits = torch.randn(3000, num_classes, generator=torch.Generator().manual_seed(0)) * 3
     probabilities = logits.softmax(dim=1)  # fp32, as the specification defines c_A and c_B
@@ -352,3 +324,31 @@ def test_promised_signatures(function: object, positional: list[str], keywords: 
         assert parameters[name].default == (inspect.Parameter.empty if default is None else default)
     further = [one for name, one in parameters.items() if name not in {*positional, *keywords}]
     assert all(one.default is None for one in further)
+
+
+@pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])
+def test_class_weights_are_one_in_the_mean_over_labeled_sites(exponent: float) -> None:
+    counts = [700, 0, 250, 50]
+    shares = [count / sum(counts) for count in counts]
+    weights = balanced_class_weights(shares, exponent=exponent).tolist()
+    per_site = [weights[k] for k, count in enumerate(counts) for _ in range(count)]
+    assert sum(per_site) / len(per_site) == pytest.approx(1.0, rel=1e-6)
+    assert weights[1] == 1.0, "a class without a label"
+    assert weights[3] / weights[0] == pytest.approx((700 / 50) ** exponent, rel=1e-6)
+
+
+@pytest.mark.parametrize("size", [(), (3, 2)])
+def test_class_weights_multiply_the_loss_of_their_targets(size: tuple[int, ...]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(5, 3, *size, generator=generator)
+    target = torch.randint(-1, 3, (5, *size), generator=generator)
+    weights, of_class = torch.rand(5, *size, generator=generator), [0.25, 1.0, 3.0]
+    total, count = 0.0, 0
+    for site in itertools.product(*(range(length) for length in target.shape)):
+        k = int(target[site])
+        if k != -1:
+            row = logits[(site[0], slice(None), *site[1:])].tolist()
+            entropy = math.log(sum(math.exp(value) for value in row)) - row[k]
+            total, count = total + float(weights[site]) * of_class[k] * entropy, count + 1
+    found = dynamic_loss(logits, target, weights, class_weights=torch.tensor(of_class))
+    assert found.item() == pytest.approx(total / count, rel=1e-5)
