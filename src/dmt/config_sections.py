@@ -55,6 +55,11 @@ class DataConfig(Section):
     value_range: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
     """The values in one's own image files that become black and white, for instance [0, 65535] of 16 bits; a value
     outside is an error. null = 8 bits, as they are."""
+    annotations: str | None = None
+    """The JSON file of `coco`, relative to root; null = annotations.json."""
+    shards: str | None = None
+    """Further unlabeled images in tar files (WebDataset), for instance shards/*.tar; relative to the working folder or
+    else to the data."""
     allow_outside: bool = False
     """Whether a manifest may name files outside the folder that it stands in."""
     max_unreadable: Annotated[int, Field(ge=0)] = 0

@@ -193,7 +193,7 @@ def test_statistics_of_several_channels() -> None:
 def test_unknown_name() -> None:
     with pytest.raises(
         ConfigError,
-        match=r"'fashion-mist', an unknown data set; those for classification are digits, fashion-mnist, cifar-10\. "
+        match=r"'fashion-mist', an unknown data set; those for classification are digits, fashion-mnist, cifar-10, folder, manifest, huggingface\. "
         r"Did you mean 'fash",
     ):
         load("fashion-mist")
@@ -202,7 +202,7 @@ def test_unknown_name() -> None:
 
 def test_data_sets_of_the_other_task() -> None:
     with pytest.raises(
-        ConfigError, match=r"'voc', a data set for segmentation; those for classification are digits, .*-10\.$"
+        ConfigError, match=r"'voc', a data set for segmentation; those for classification are digits, .*, huggingface\.$"
     ):
         load("voc")
     with pytest.raises(
@@ -220,4 +220,4 @@ def test_keys_of_ones_own_data(changes: dict[str, object]) -> None:
 
 
 def test_native_sizes() -> None:
-    assert DATASETS["digits"].build(DataConfig(name="digits"), None).image_size == (8, 8)
+    assert DATASETS["digits"].build["classification"](DataConfig(name="digits"), None).image_size == (8, 8)

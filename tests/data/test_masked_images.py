@@ -11,6 +11,7 @@ from tiny_masks import mask, photo, save
 
 from dmt.data.images import ImageSet
 from dmt.data.mask_coding import plain_coding
+from dmt.data.mask_sources import MaskFile
 from dmt.data.masked_images import ImageFile, MaskedImages, count_pixels
 from dmt.errors import DataError
 
@@ -23,7 +24,7 @@ def images(root: Path, *, image_size: tuple[int, int] | None = None, without_mas
     for number, size in enumerate(SIZES):
         image = save(root / f"images/{number}.png", photo(number, size))
         masked = None if number == without_mask else save(root / f"masks/{number}.png", mask(number, size))
-        files.append(ImageFile(f"city/{number}", image, masked))
+        files.append(ImageFile(f"city/{number}", image, None if masked is None else MaskFile(masked)))
     return MaskedImages(files=tuple(files), coding=plain_coding(NAMES), image_size=image_size)
 
 
@@ -95,7 +96,7 @@ def test_at_half_size_image_and_mask_stay_together(tmp_path: Path) -> None:
     """Each new pixel is the mean of its own 2 x 2 block, and takes a class from it."""
     classes = np.kron(mask(0, values=(0, 1, 2)), np.ones((2, 2), dtype=np.uint8))
     gray = np.dstack([classes * 100] * 3)
-    file = ImageFile("x", save(tmp_path / "x.png", gray), save(tmp_path / "m.png", classes))
+    file = ImageFile("x", save(tmp_path / "x.png", gray), MaskFile(save(tmp_path / "m.png", classes)))
     found = MaskedImages(files=(file,), coding=plain_coding(NAMES), image_size=(6, 8))
     assert np.array_equal(found.labels([0])[0], mask(0, values=(0, 1, 2)))
     # Antialiasing looks a quarter beyond the block; inside a larger area the colors are exact.
@@ -139,7 +140,7 @@ def test_a_subset_knows_the_sizes_that_were_read(tmp_path: Path, monkeypatch: py
     found = images(tmp_path)
     assert found.size(2) == SIZES[2]
     some = found.subset([3, 2])
-    monkeypatch.setattr("dmt.data.masked_images.read_size", lambda path: pytest.fail(f"{path} was opened again"))
+    monkeypatch.setattr("dmt.data.pixels.read_size", lambda path: pytest.fail(f"{path} was opened again"))
     assert some.size(1) == SIZES[2]
 
 

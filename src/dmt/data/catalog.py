@@ -1,10 +1,10 @@
 """The data sets that `data.name` knows. A new one is a builder and a line in `DATASETS`."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -16,9 +16,14 @@ from torchvision.datasets.utils import download_and_extract_archive
 
 from dmt.config_files import did_you_mean
 from dmt.config_sections import DataConfig
+from dmt.data.class_folders import class_folders
+from dmt.data.coco import coco
 from dmt.data.downloads import cache_folder, find_or_download
+from dmt.data.hugging_face import hugging_face_classes, hugging_face_masks
 from dmt.data.images import ArrayImages, DataSet, pixel_statistics, resize
+from dmt.data.manifest import manifest
 from dmt.data.mask_folder import mask_folder
+from dmt.data.mask_manifest import mask_manifest
 from dmt.data.readers import read_cifar_batch, read_cifar_class_names, read_idx
 from dmt.data.scenes import scenes
 from dmt.data.street_scenes import camvid, cityscapes
@@ -28,7 +33,7 @@ from dmt.errors import ConfigError, DataError
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package dataset-fashion-mnist puts its files."""
 
-_KEYS_OF_OWN_DATA = ("validation", "test", "class_names")
+_KEYS_OF_OWN_DATA = ("validation", "test", "class_names", "channels", "value_range", "annotations", "shards")
 
 _DIGITS_TEST_SIZE = 450
 _DIGITS_TEST_SEED = 0
@@ -51,22 +56,23 @@ _CIFAR_FOLDER = "cifar-10-batches-py"
 _CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
+Builder: TypeAlias = Callable[[DataConfig, tuple[int, int] | None], DataSet]
+
+
 @dataclass(frozen=True, kw_only=True)
 class DatasetEntry:
     """A line of the catalog.
 
     Attributes:
         summary: for `dmt list datasets`.
-        task: what its labels are.
+        build: by task: (`data` section, image size) -> data set.
         image_size: (height, width) where the config names none; None = every image its own.
-        build: (`data` section, image size) -> data set.
         is_own: whether the files are the user's, who tells by further keys of the config what is what.
     """
 
     summary: str
-    task: Literal["classification", "segmentation"]
+    build: Mapping[str, Builder]
     image_size: tuple[int, int] | None
-    build: Callable[[DataConfig, tuple[int, int] | None], DataSet]
     is_own: bool = False
 
 
@@ -82,9 +88,9 @@ def load_dataset(config: DataConfig, *, task: str) -> DataSet:
         DataError: files are missing or damaged.
     """
     entry = DATASETS.get(config.name)
-    if entry is None or entry.task != task:
-        known = [name for name, one in DATASETS.items() if one.task == task]
-        what = "an unknown data set" if entry is None else f"a data set for {entry.task}"
+    if entry is None or task not in entry.build:
+        known = [name for name, one in DATASETS.items() if task in one.build]
+        what = "an unknown data set" if entry is None else f"a data set for {', '.join(entry.build)}"
         raise ConfigError(
             f"data.name is {config.name!r}, {what}; those for {task} are {', '.join(known)}."
             f"{did_you_mean(config.name, known) if entry is None else ''}"
@@ -93,7 +99,7 @@ def load_dataset(config: DataConfig, *, task: str) -> DataSet:
         if not entry.is_own and getattr(config, key) is not None:
             warnings.warn(f"data.{key} has no effect on {config.name}.", UserWarning, stacklevel=2)
     height_width = None if config.image_size is None else (config.image_size[0], config.image_size[1])
-    return entry.build(config, height_width or entry.image_size)
+    return entry.build[task](config, height_width or entry.image_size)
 
 
 def _digits(config: DataConfig, image_size: tuple[int, int] | None) -> DataSet:
@@ -230,51 +236,61 @@ def _warn_of_root(config: DataConfig, what: str) -> None:
 DATASETS: dict[str, DatasetEntry] = {
     "digits": DatasetEntry(
         summary="8x8 handwritten digits of scikit-learn, nothing to download: 1,347 training and 450 test images",
-        task="classification",
+        build={"classification": _digits},
         image_size=(16, 16),
-        build=_digits,
     ),
     "fashion-mnist": DatasetEntry(
         summary="28x28 gray images of clothing: 60,000 training and 10,000 test images (Debian: dataset-fashion-mnist)",
-        task="classification",
+        build={"classification": _fashion_mnist},
         image_size=(28, 28),
-        build=_fashion_mnist,
     ),
     "cifar-10": DatasetEntry(
         summary="32x32 color images of animals and vehicles: 50,000 training and 10,000 test images",
-        task="classification",
+        build={"classification": _cifar_10},
         image_size=(32, 32),
-        build=_cifar_10,
     ),
     "voc": DatasetEntry(
         summary="PASCAL VOC 2012 with SBD's masks, 21 classes: 10,582 training, 1,449 test images (its val)",
-        task="segmentation",
+        build={"segmentation": voc},
         image_size=None,
-        build=voc,
     ),
     "cityscapes": DatasetEntry(
         summary="Cityscapes street scenes, 19 classes, at half size: 2,975 training, 500 test images (its val)",
-        task="segmentation",
+        build={"segmentation": cityscapes},
         image_size=(512, 1024),
-        build=cityscapes,
     ),
     "scenes": DatasetEntry(
         summary="drawn scenes of handwritten digits, 11 classes, nothing to download: 600 training, 150 test images",
-        task="segmentation",
+        build={"segmentation": _scenes},
         image_size=None,
-        build=_scenes,
     ),
     "camvid": DatasetEntry(
         summary="CamVid street scenes, 11 classes, at 180x240: 367 training, 101 test images (its val)",
-        task="segmentation",
+        build={"segmentation": camvid},
         image_size=(180, 240),
-        build=camvid,
     ),
     "folder": DatasetEntry(
-        summary="one's own images and masks: FOLDER/images, FOLDER/masks, FOLDER/classes.txt and lists of names",
-        task="segmentation",
+        summary="one's own files: FOLDER/labeled/CLASS and FOLDER/unlabeled, or FOLDER/images and FOLDER/masks",
+        build={"classification": class_folders, "segmentation": mask_folder},
         image_size=None,
-        build=mask_folder,
+        is_own=True,
+    ),
+    "manifest": DatasetEntry(
+        summary="one's own files, named by a table (CSV, TSV, JSON lines, Parquet) of path, label (or mask) and split",
+        build={"classification": manifest, "segmentation": mask_manifest},
+        image_size=None,
+        is_own=True,
+    ),
+    "coco": DatasetEntry(
+        summary="one's own images with polygons or run lengths in COCO's JSON (extra `coco`)",
+        build={"segmentation": coco},
+        image_size=None,
+        is_own=True,
+    ),
+    "huggingface": DatasetEntry(
+        summary="a folder that Hugging Face's datasets saved with save_to_disk (extra `huggingface`)",
+        build={"classification": hugging_face_classes, "segmentation": hugging_face_masks},
+        image_size=None,
         is_own=True,
     ),
 }

@@ -1,5 +1,6 @@
 """Image files: which a folder holds, how large they are, and their pixels; whatever is wrong is a `DataError`."""
 
+import os
 import struct
 import zlib
 from collections.abc import Collection, Iterator
@@ -54,6 +55,33 @@ class Readable(Protocol):
         """Its bytes."""
 
 
+def walk_files(folder: Path, suffixes: Collection[str]) -> Iterator[Path]:
+    """The files of a folder and those below it, sorted by path; hidden files and folders count nothing.
+
+    Folders that are links are followed, but none twice, so that links in a circle end.
+
+    Raises:
+        DataError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise DataError(f"There is no folder {folder}.")
+    found, seen = [], set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        here = Path(place).stat()
+        if (here.st_dev, here.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((here.st_dev, here.st_ino))
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(place, name) for name in names if _counts(name, suffixes)]
+    # A link that leads nowhere is no file.
+    return iter(sorted(path for path in found if path.is_file()))
+
+
+def _counts(name: str, suffixes: Collection[str]) -> bool:
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in suffixes  # noqa: PTH122 - a million names
+
+
 def list_files(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
     """The files of a folder and those below it, by their path relative to it without suffix, sorted by that.
 
@@ -62,12 +90,8 @@ def list_files(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
     Raises:
         DataError: there is no such folder, or two files differ in their suffix alone.
     """
-    if not folder.is_dir():
-        raise DataError(f"There is no folder {folder}.")
     found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in suffixes or path.name.startswith(".") or not path.is_file():
-            continue
+    for path in walk_files(folder, suffixes):
         key = path.relative_to(folder).with_suffix("").as_posix()
         if key in found:
             raise DataError(

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dmt.data.image_files import opened
+from dmt.data.image_files import Readable, opened
 from dmt.errors import DataError
 from dmt.types import IGNORE_INDEX
 
@@ -37,7 +36,7 @@ class MaskCoding:
     colors: Mapping[Color, int] | None = None
     allowed: str
 
-    def read(self, path: Path) -> Tensor:
+    def read(self, path: Readable) -> Tensor:
         """The classes in a mask file, `(H, W)` uint8; 255 = ignored.
 
         Raises:
@@ -58,14 +57,14 @@ class MaskCoding:
         self._check_palette(pixels, palette, path)
         return torch.from_numpy(self._from_values(pixels, path))
 
-    def _from_values(self, values: np.ndarray, path: Path) -> np.ndarray:
+    def _from_values(self, values: np.ndarray, path: Readable) -> np.ndarray:
         classes: np.ndarray = self.table[values]
         unknown = values[classes == _UNKNOWN]
         if len(unknown):
             raise DataError(f"{path} holds the value {unknown.min()} in {_count(unknown)}; allowed are {self.allowed}.")
         return classes.astype(np.uint8)
 
-    def _from_colors(self, rgb: np.ndarray, path: Path) -> np.ndarray:
+    def _from_colors(self, rgb: np.ndarray, path: Readable) -> np.ndarray:
         if self.colors is None:
             raise DataError(
                 f"{path} is a mask in RGB colors, and it is not known which class a color stands for. Save gray or "
@@ -83,7 +82,7 @@ class MaskCoding:
             )
         return classes.astype(np.uint8)
 
-    def _check_palette(self, values: np.ndarray, palette: Sequence[int] | None, path: Path) -> None:
+    def _check_palette(self, values: np.ndarray, palette: Sequence[int] | None, path: Readable) -> None:
         """Refuse a palette mask whose values say another class than their colors do."""
         if self.colors is None or palette is None:
             return
@@ -128,7 +127,7 @@ def _spread_bits(k: int, *, channel: int) -> int:
     return sum((k >> (3 * place + channel) & 1) << (7 - place) for place in range(3))
 
 
-def _opaque(image: Image.Image, path: Path) -> np.ndarray:
+def _opaque(image: Image.Image, path: Readable) -> np.ndarray:
     if image.mode == "RGBA" and image.getchannel("A").getextrema() != (255, 255):
         raise DataError(f"{path} is a mask with transparent pixels, which have no class. Save it without transparency.")
     return np.array(image.convert("RGB"))

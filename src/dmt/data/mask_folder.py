@@ -1,22 +1,22 @@
 """One's own images and masks in a folder: `data.name=folder` in segmentation."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from dmt.config_sections import DataConfig
-from dmt.data.class_lists import ClassList, load_class_list
+from dmt.data.class_lists import load_class_list
 from dmt.data.image_files import IMAGE_SUFFIXES, MASK_SUFFIXES, list_files
 from dmt.data.images import DataSet
-from dmt.data.mask_coding import plain_coding, voc_palette
-from dmt.data.mask_sets import PHOTO_MEAN, PHOTO_STD, find_folder, require_files, root_folder
-from dmt.data.masked_images import ImageFile, MaskedImages, count_pixels
+from dmt.data.mask_listing import MaskListing, segmented
+from dmt.data.mask_sets import find_folder, require_files, root_folder
+from dmt.data.mask_sources import MaskFile
+from dmt.data.masked_images import ImageFile, MaskedImages
 from dmt.data.split_files import check_disjoint, find_list, read_keys
-from dmt.errors import ConfigError, DataError
+from dmt.errors import DataError
 
 _IMAGES, _MASKS = "images", "masks"
+_FILE_SUFFIXES = IMAGE_SUFFIXES | {".npy"}
 _LIST_FILES = {
     "labeled": ("labeled.txt",),
     "unlabeled": ("unlabeled.txt",),
@@ -39,41 +39,50 @@ def mask_folder(config: DataConfig, image_size: tuple[int, int] | None) -> DataS
         DataError: files are missing, damaged or contradict each other.
     """
     root = find_folder([root_folder(config)], (_IMAGES, _MASKS), what="images and masks")
-    classes = load_class_list(config, root)
-    everything = _all_images(
-        root, classes, ignore_index=config.ignore_index, image_size=image_size, tolerant=config.max_unreadable > 0
+    listing = MaskListing(
+        files=_files(root),
+        classes=load_class_list(config, root),
+        origin=root / _MASKS,
+        hint=f"A mask has the name of its image: {root / _IMAGES / 'x.jpg'} and {root / _MASKS / 'x.png'} "
+        f"({', '.join(sorted(MASK_SUFFIXES))}).",
+        root=root,
     )
-    lists = _lists(config, root)
-    parts = {key: _read_list(path, everything) for key, path in lists.items()}
-    check_disjoint({f"the {key} list {path}": parts[key] for key, path in lists.items()}, everything)
-    masked = {file.key for file in everything.files if file.mask is not None}
-    for key, path in lists.items():
-        if key != "unlabeled":
-            keys = [everything.key(index) for index in parts[key]]
-            require_files(keys, masked, source=path, folder=root / _MASKS, what="mask")
-    return _data_set(everything, parts, classes, root)
+    return segmented(listing, config, image_size, parts=listed_parts(config, root, masks=root / _MASKS))
 
 
-def _all_images(
-    root: Path, classes: ClassList, *, ignore_index: int, image_size: tuple[int, int] | None, tolerant: bool
-) -> MaskedImages:
-    if 0 <= ignore_index < len(classes.names):
-        raise ConfigError(
-            f"data.ignore_index is {ignore_index}, which is class {classes.names[ignore_index]!r}; use -1 (nothing is "
-            f"ignored), or a number above {len(classes.names) - 1}."
-        )
-    image_of, mask_of = list_files(root / _IMAGES, IMAGE_SUFFIXES), list_files(root / _MASKS, MASK_SUFFIXES)
+def listed_parts(
+    config: DataConfig, root: Path, *, masks: Path
+) -> Callable[[MaskedImages], Mapping[str, Sequence[int]]]:
+    """A function from all images to the members of each part that a list names.
+
+    Args:
+        config: names of lists.
+        root: the folder that may hold further lists.
+        masks: where masks come from, for messages.
+    """
+
+    def parts_of(everything: MaskedImages) -> dict[str, tuple[int, ...]]:
+        lists = _lists(config, root)
+        parts = {key: _read_list(path, everything) for key, path in lists.items()}
+        check_disjoint({f"the {key} list {path}": parts[key] for key, path in lists.items()}, everything)
+        masked = {file.key for file in everything.files if file.mask is not None}
+        for key, path in lists.items():
+            if key != "unlabeled":
+                keys = [everything.key(index) for index in parts[key]]
+                require_files(keys, masked, source=path, folder=masks, what="mask")
+        return parts
+
+    return parts_of
+
+
+def _files(root: Path) -> tuple[ImageFile, ...]:
+    image_of, mask_of = list_files(root / _IMAGES, _FILE_SUFFIXES), list_files(root / _MASKS, MASK_SUFFIXES)
     if not image_of:
-        raise DataError(f"{root / _IMAGES} holds no image; allowed are {', '.join(sorted(IMAGE_SUFFIXES))}.")
+        raise DataError(f"{root / _IMAGES} holds no image; allowed are {', '.join(sorted(_FILE_SUFFIXES))}.")
     _refuse_lossy(image_of, mask_of, root)
     _warn_orphans(image_of, mask_of, root)
-    images = MaskedImages(
-        files=tuple(ImageFile(key, path, mask_of.get(key)) for key, path in image_of.items()),
-        coding=plain_coding(classes.names, ignore_index=ignore_index, colors=classes.colors),
-        image_size=image_size,
-    )
-    images.check_sizes(tolerant=tolerant)
-    return images
+    masks = {key: MaskFile(path) for key, path in mask_of.items()}
+    return tuple(ImageFile(key, path, masks.get(key)) for key, path in image_of.items())
 
 
 def _refuse_lossy(image_of: Mapping[str, Path], mask_of: Mapping[str, Path], root: Path) -> None:
@@ -113,44 +122,3 @@ def _read_list(path: Path, images: MaskedImages) -> tuple[int, ...]:
     if not indices:
         raise DataError(f"{path} names no image. Write one name a line, e.g. {images.key(0)}, or delete the file.")
     return indices
-
-
-def _data_set(everything: MaskedImages, parts: Mapping[str, Sequence[int]], classes: ClassList, root: Path) -> DataSet:
-    scored = {key: everything.subset(parts[key]) for key in ("validation", "test") if key in parts}
-    aside = {index for key in scored for index in parts[key]}
-    pool = [index for index in range(len(everything)) if index not in aside]
-    train = everything.subset(pool)
-    place = {index: position for position, index in enumerate(pool)}
-    listed = {key: tuple(place[index] for index in parts[key]) for key in ("labeled", "unlabeled") if key in parts}
-    unlabeled = listed.get("unlabeled")
-    masked = set(np.flatnonzero(train.known()).tolist())
-    labeled = listed.get("labeled", tuple(sorted(masked - set(unlabeled or ()))))
-    _check_labeled(train, labeled, root, num_classes=len(classes.names))
-    for part in scored.values():
-        part.check_sizes()
-        count_pixels(part, range(len(part)), num_classes=len(classes.names))
-    return DataSet(
-        name="folder",
-        class_names=classes.names,
-        train=train,
-        test=scored.get("test"),
-        validation=scored.get("validation"),
-        mean=PHOTO_MEAN,
-        std=PHOTO_STD,
-        labeled=labeled,
-        unlabeled=unlabeled,
-        palette=classes.palette or voc_palette(len(classes.names)),
-        root=root,
-    )
-
-
-def _check_labeled(train: MaskedImages, labeled: Sequence[int], root: Path, *, num_classes: int) -> None:
-    if not labeled:
-        raise DataError(
-            f"No training image has a mask in {root / _MASKS}. A mask has the name of its image: "
-            f"{root / _IMAGES / 'x.jpg'} and {root / _MASKS / 'x.png'} ({', '.join(sorted(MASK_SUFFIXES))})."
-        )
-    if not count_pixels(train, labeled, num_classes=num_classes).any():
-        raise DataError(
-            f"The {len(labeled)} masks of labeled images hold ignored pixels alone; there is nothing to learn."
-        )

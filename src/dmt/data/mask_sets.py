@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from dmt.config_sections import DataConfig
 from dmt.data.image_files import IMAGE_SUFFIXES, MASK_SUFFIXES, list_files
+from dmt.data.mask_sources import MaskFile
 from dmt.data.masked_images import ImageFile
 from dmt.data.reference_splits import reference_order
 from dmt.data.split_files import read_lines
@@ -66,7 +67,7 @@ def listed_files(path: Path, images: Path, masks: Sequence[Path]) -> tuple[Image
     mask_of = {key: mask for folder in reversed(masks) for key, mask in list_files(folder, MASK_SUFFIXES).items()}
     require_files(keys, image_of, source=path, folder=images, what="image")
     require_files(keys, mask_of, source=path, folder=masks[0], what="mask")
-    return tuple(ImageFile(key, image_of[key], mask_of[key]) for key in keys)
+    return tuple(ImageFile(key, image_of[key], MaskFile(mask_of[key])) for key in keys)
 
 
 def require_files(keys: Sequence[str], found: Collection[str], *, source: str | Path, folder: Path, what: str) -> None:

@@ -1,9 +1,8 @@
 """Images and their masks as files, decoded when they are asked for."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,28 +10,30 @@ from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
-from dmt.data.image_files import read_image, read_size
+from dmt.data.image_files import Readable
 from dmt.data.images import resize
 from dmt.data.mask_coding import MaskCoding
+from dmt.data.mask_sources import MaskSource
 from dmt.data.memory import TensorMemory
+from dmt.data.pixels import RGB, PixelRule
 from dmt.errors import DataError
 from dmt.types import IGNORE_INDEX
 
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An image's name in split files, its file, and that of its mask where there is one."""
+    """An image's name in split files, its file, and its mask where there is one."""
 
     key: str
-    image: Path
-    mask: Path | None
+    image: Readable
+    mask: MaskSource | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class MaskedImages:
     """Images with masks as files, as an `ImageSet`; images without a mask have no label.
 
-    Images are RGB, as they are stored: a rotation that EXIF asks for is not applied. What was decoded stays in memory
+    Images are as they are stored: a rotation that EXIF asks for is not applied. What was decoded stays in memory
     while it is little; the files are taken to stay as they are.
 
     Attributes:
@@ -40,11 +41,13 @@ class MaskedImages:
         coding: what the values in masks stand for.
         image_size: (height, width) to resize to: images bilinearly with antialias, masks to the nearest pixel; None
             leaves every image its own size.
+        rule: what the values in image files stand for.
     """
 
     files: tuple[ImageFile, ...]
     coding: MaskCoding
     image_size: tuple[int, int] | None = None
+    rule: PixelRule = RGB
     _sizes: dict[int, tuple[int, int]] = field(default_factory=dict, init=False, repr=False, compare=False)
     _memory: TensorMemory = field(default_factory=TensorMemory, init=False, repr=False, compare=False)
 
@@ -52,13 +55,13 @@ class MaskedImages:
         return len(self.files)
 
     def images(self, indices: Sequence[int]) -> Tensor:
-        """`(n, 3, H, W)` uint8.
+        """`(n, channels, H, W)` uint8.
 
         Raises:
             DataError: a file cannot be read, or images differ in size.
         """
         images = [self._memory.recall(("image", int(index)), partial(self._image, int(index))) for index in indices]
-        return self._stack(images, indices, like=torch.empty(0, 3, 0, 0, dtype=torch.uint8))
+        return self._stack(images, indices, like=torch.empty(0, self.rule.channels, 0, 0, dtype=torch.uint8))
 
     def labels(self, indices: Sequence[int]) -> Tensor:
         """`(n, H, W)` int64; 255 = ignored.
@@ -84,7 +87,7 @@ class MaskedImages:
     def subset(self, indices: Sequence[int]) -> "MaskedImages":
         """Some of the images, in this order."""
         files = tuple(self.files[index] for index in indices)
-        some = MaskedImages(files=files, coding=self.coding, image_size=self.image_size)
+        some = replace(self, files=files)
         some._sizes.update({place: self._sizes[index] for place, index in enumerate(indices) if index in self._sizes})
         return some
 
@@ -106,7 +109,7 @@ class MaskedImages:
                 raise
             if file.mask is None:
                 continue
-            mask_size = read_size(file.mask)
+            mask_size = file.mask.size()
             if size != mask_size:
                 hint = " A rotation that EXIF asks for is not applied." if size == mask_size[::-1] else ""
                 raise DataError(
@@ -116,18 +119,18 @@ class MaskedImages:
 
     def _file_size(self, index: int) -> tuple[int, int]:
         if index not in self._sizes:
-            self._sizes[index] = read_size(self.files[index].image)
+            self._sizes[index] = self.rule.size(self.files[index].image)
         return self._sizes[index]
 
     def _image(self, index: int) -> Tensor:
-        image = read_image(self.files[index].image)
+        image = self.rule.read(self.files[index].image)
         return image if self.image_size is None else resize(image[None], self.image_size)[0]
 
     def _mask(self, index: int) -> Tensor:
         file = self.files[index]
         if file.mask is None:
             raise DataError(f"{file.image} has no mask.")
-        mask = self.coding.read(file.mask)
+        mask = file.mask.read(self.coding)
         if self.image_size is None:
             return mask
         # Exact: sampled at the centers of the new pixels, as bilinear resizing does. Plain "nearest" samples at their

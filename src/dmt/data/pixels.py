@@ -10,12 +10,11 @@ import torch
 from PIL import Image
 from tifffile import TiffFile, TiffFileError
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_image
 
 from dmt.data.image_files import Readable, opened, pil_array, read_image, read_size
 from dmt.errors import DataError
 
-_ARRAY, _TIFF, _PNG = ".npy", frozenset({".tif", ".tiff"}), ".png"
+_ARRAY, _TIFF = ".npy", frozenset({".tif", ".tiff"})
 _LEVELS = 255
 # All that the readers of arrays and TIFFs were seen to raise on damaged files.
 _READ_ERRORS = (
@@ -27,6 +26,9 @@ _READ_ERRORS = (
     OverflowError,
     RuntimeError,
     AttributeError,
+    ArithmeticError,
+    SyntaxError,
+    Image.DecompressionBombError,
     struct.error,
     zlib.error,
     TiffFileError,
@@ -114,7 +116,7 @@ RGB = PixelRule()
 def read_bands(source: Readable) -> np.ndarray:
     """The numbers of an image file as they are stored, `(H, W, bands)`.
 
-    `.npy` files hold `(H, W)` or `(H, W, bands)`; TIFFs any number of bands and bits; PNGs up to 16 bits.
+    `.npy` files hold `(H, W)` or `(H, W, bands)`; TIFFs any number of bands and bits; PNGs 16 bits in gray.
 
     Raises:
         DataError: the file is missing or damaged, or holds no image of numbers.
@@ -125,12 +127,11 @@ def read_bands(source: Readable) -> np.ndarray:
             return _shaped(_read_array(source), source)
         if suffix in _TIFF:
             return _shaped(_read_tiff(source), source)
-        if suffix == _PNG:
-            return _shaped(_read_png(source), source)
+        return _shaped(_read_picture(source), source)
+    except DataError:
+        raise
     except _READ_ERRORS as error:
         raise DataError(f"{source} cannot be read ({_first_line(error)}). Get the file again.") from error
-    with opened(source) as image:
-        return _shaped(pil_array(image, where=str(source)), source)
 
 
 def _read_array(source: Readable) -> np.ndarray:
@@ -153,16 +154,13 @@ def _read_tiff(source: Readable) -> np.ndarray:
     return np.moveaxis(array, 0, 2) if is_planar else array
 
 
-def _read_png(source: Readable) -> np.ndarray:
-    with source.open("rb") as file:
-        with Image.open(file) as image:  # the header alone: refuses a picture too large for any purpose
-            palette = image.mode == "P"
-            if palette:
-                return np.array(image)
-        file.seek(0)
-        content = bytearray(file.read())
-    decoded: Tensor = decode_image(torch.frombuffer(content, dtype=torch.uint8), mode=ImageReadMode.UNCHANGED)
-    return decoded.permute(1, 2, 0).numpy()
+def _read_picture(source: Readable) -> np.ndarray:
+    """Of PNGs also 16 bits, in gray alone: Pillow keeps but the high bytes of colors."""
+    with source.open("rb") as file, Image.open(file) as image:
+        if image.mode.startswith("I") or image.mode == "P":
+            return np.array(image)
+    with opened(source) as image:
+        return pil_array(image, where=str(source))
 
 
 def _check_area(shape: tuple[int, ...]) -> None:

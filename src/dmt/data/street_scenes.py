@@ -15,6 +15,7 @@ from dmt.data.mask_sets import (
     require_files,
     root_folder,
 )
+from dmt.data.mask_sources import MaskFile
 from dmt.data.masked_images import ImageFile, MaskedImages
 from dmt.data.split_files import read_lines
 from dmt.errors import DataError
@@ -131,7 +132,7 @@ def _cityscapes_part(folder: Path, part: str, image_size: tuple[int, int] | None
     mask_of = {key: masks[name] for key in image_of if (name := f"{key}_gtFine_{kind}") in masks}
     require_files(tuple(image_of), mask_of, source=image_folder, folder=mask_folder, what=f"*_gtFine_{kind}.png")
     images = MaskedImages(
-        files=tuple(ImageFile(key, path, mask_of[key]) for key, path in image_of.items()),
+        files=tuple(ImageFile(key, path, MaskFile(mask_of[key])) for key, path in image_of.items()),
         coding=table_coding(_MASK_TABLES[kind]),
         image_size=image_size,
     )

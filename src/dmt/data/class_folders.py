@@ -1,0 +1,77 @@
+"""One's own images in a folder for each class: `data.name=folder` in classification."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dmt.config_sections import DataConfig
+from dmt.data.image_files import IMAGE_SUFFIXES, walk_files
+from dmt.data.image_list import FilesBelow
+from dmt.data.images import DataSet
+from dmt.data.listing import Listing, classified
+from dmt.data.mask_sets import root_folder
+from dmt.errors import DataError
+
+FILE_SUFFIXES = IMAGE_SUFFIXES | {".npy"}
+_FOLDERS = {"labeled": "train", "train": "train", "validation": "validation", "val": "validation", "test": "test"}
+"""The part that the class folders in each folder belong to."""
+_UNLABELED = "unlabeled"
+
+
+@dataclass(frozen=True)
+class _Found:
+    name: str
+    label: str | None
+    part: str
+
+
+def class_folders(config: DataConfig, image_size: tuple[int, int] | None) -> DataSet:
+    """Images in `labeled/CLASS` (or `train/CLASS`), and in `unlabeled`; folders may hold further folders.
+
+    `validation/CLASS` are for choices, `test/CLASS` for reported figures.
+
+    Raises:
+        ConfigError: data.root is not given.
+        DataError: files are missing or damaged, or there are fewer than two classes.
+    """
+    root = root_folder(config)
+    found = sorted(_images(root), key=lambda image: (image.label is None, image.name))
+    names = [image.name for image in found]
+    listing = Listing(
+        keys=names,
+        sources=FilesBelow(root, names),
+        labels=[image.label for image in found],
+        parts=[image.part for image in found],
+        origin=root,
+        place=lambda index: str(root / names[index]),
+        root=root,
+    )
+    return classified(listing, config, image_size)
+
+
+def _images(root: Path) -> Iterator[_Found]:
+    if not any((root / folder).is_dir() for folder in ("labeled", "train")):
+        raise DataError(
+            f"data.root is {root}, which holds no folder `labeled` with a folder of images for each class. It needs "
+            f"labeled/CLASS, and may have {_UNLABELED}, validation/CLASS and test/CLASS."
+        )
+    for one, other in (("labeled", "train"), ("validation", "val")):
+        if (root / one).is_dir() and (root / other).is_dir():
+            raise DataError(f"There are {root / one} and {other}, which mean the same. Join them.")
+    for folder, part in _FOLDERS.items():
+        if (root / folder).is_dir():
+            yield from _of_classes(root, folder, part)
+    if (root / _UNLABELED).is_dir():
+        for path in walk_files(root / _UNLABELED, FILE_SUFFIXES):
+            yield _Found(path.relative_to(root).as_posix(), None, "train")
+
+
+def _of_classes(root: Path, folder: str, part: str) -> Iterator[_Found]:
+    for path in walk_files(root / folder, FILE_SUFFIXES):
+        name = path.relative_to(root)
+        if len(name.parts) < 3:
+            raise DataError(
+                f"{path} lies beside the class folders of {root / folder}. Move it into the folder of its class, or "
+                f"into {root / _UNLABELED}."
+            )
+        yield _Found(name.as_posix(), name.parts[1], part)

@@ -1,0 +1,204 @@
+"""One's own images as a table: `data.name=manifest`, from CSV, TSV, JSON lines or Parquet."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import pyarrow as pa
+import pyarrow.compute
+from pyarrow import csv, json, parquet
+
+from dmt.config_sections import DataConfig
+from dmt.data.image_list import FilesBelow
+from dmt.data.images import DataSet
+from dmt.data.listing import PARTS, Listing, classified, refuse_repeated
+from dmt.data.mask_sets import root_folder
+from dmt.errors import DataError
+
+_PATH, _LABEL, _SPLIT = "path", "label", "split"
+_PART_OF = {"": "train", "train": "train", "val": "validation", "validation": "validation", "test": "test"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """The rows of a manifest that concern us, as text.
+
+    Attributes:
+        file: the manifest.
+        paths: of the images, with forward slashes, relative to the manifest's folder or absolute.
+        labels: None where a row has none.
+        parts: `train`, `validation` or `test`.
+        lines_before: lines of the file before the first row.
+    """
+
+    file: Path
+    paths: list[str]
+    labels: list[str | None]
+    parts: list[str]
+    lines_before: int
+
+    def place(self, index: int) -> str:
+        """Where a row is, for messages."""
+        return f"{self.file}, row {index + 1 + self.lines_before}"
+
+    @property
+    def folder(self) -> Path:
+        """What paths are relative to."""
+        return self.file.parent
+
+
+def manifest(config: DataConfig, image_size: tuple[int, int] | None) -> DataSet:
+    """Images that a table names: `data.root` is the file, its columns are `path`, `label` and `split`.
+
+    A row without a label is unlabeled. `split` is train (also where it is empty), validation or test.
+
+    Raises:
+        ConfigError: data.root is not given.
+        DataError: the table cannot be read, or a row is wrong.
+    """
+    table = read_manifest(root_folder(config), allow_outside=config.allow_outside)
+    listing = Listing(
+        keys=table.paths,
+        sources=FilesBelow(table.folder, table.paths),
+        labels=table.labels,
+        parts=table.parts,
+        origin=table.file,
+        place=table.place,
+        root=table.folder,
+    )
+    return classified(listing, config, image_size)
+
+
+def read_manifest(file: Path, *, allow_outside: bool) -> Table:
+    """Read a table and check every row of it: its part, that its file is there, and that no other row names it.
+
+    Args:
+        file: `.csv`, `.tsv`, `.jsonl` or `.parquet`.
+        allow_outside: whether files may lie outside the table's folder.
+
+    Raises:
+        DataError: the table cannot be read, or a row is wrong.
+    """
+    columns = _columns(file)
+    lines_before = 1 if file.suffix.lower() in (".csv", ".tsv") else 0
+    paths = [(path or "").strip() for path in columns[_PATH]]
+    table = Table(
+        file=file,
+        paths=[_posix(path) for path in paths],
+        labels=[label.strip() or None if label is not None else None for label in columns[_LABEL]],
+        parts=[(part or "").strip().lower() for part in columns[_SPLIT]],
+        lines_before=lines_before,
+    )
+    _check_parts(table)
+    check_paths(table.paths, table.folder, table.place, allow_outside=allow_outside)
+    refuse_repeated(table.paths, table.place)
+    return Table(**vars(table) | {"parts": [_PART_OF[part] for part in table.parts]})
+
+
+def check_paths(paths: Sequence[str], folder: Path, place: Callable[[int], str], *, allow_outside: bool) -> None:
+    """Refuse an empty path, one that leaves the folder, and one where there is no file.
+
+    Args:
+        paths: with forward slashes.
+        folder: what they are relative to.
+        place: where one is named, for messages.
+        allow_outside: whether they may leave the folder.
+
+    Raises:
+        DataError: with the first one.
+    """
+    files_in = cache(_files_in)  # asking for each of a million files would take minutes
+    for index, path in enumerate(paths):
+        if not path:
+            raise DataError(f"{place(index)}: the column `{_PATH}` is empty. Each row names an image.")
+        if not allow_outside and (path.startswith("/") or ".." in PurePosixPath(path).parts):
+            raise DataError(
+                f"{place(index)}: {path!r} leads outside {folder}. Put the images there, or set "
+                "data.allow_outside=true."
+            )
+        head, name = os.path.split(path)
+        if name not in files_in(folder / head):
+            raise DataError(f"{place(index)}: there is no file {folder / path}.")
+
+
+def _files_in(folder: Path) -> frozenset[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return frozenset(entry.name for entry in entries if entry.is_file())
+    except OSError:
+        return frozenset()
+
+
+def _columns(file: Path) -> dict[str, list[str | None]]:
+    table = _read(file)
+    names = {name.strip().lower(): name for name in table.column_names}
+    if _PATH not in names:
+        raise DataError(
+            f"{file} has no column `{_PATH}`; it has {', '.join(table.column_names) or 'none'}. The columns are "
+            f"`{_PATH}`, `{_LABEL}` (may be empty) and `{_SPLIT}` (train, validation or test; may be left out)."
+        )
+    return {name: _texts(table, names.get(name), file) for name in (_PATH, _LABEL, _SPLIT)}
+
+
+def _texts(table: pa.Table, name: str | None, file: Path) -> list[str | None]:
+    if name is None:
+        return [None] * table.num_rows
+    column = table.column(name)
+    try:
+        if pa.types.is_floating(column.type):  # whole numbers of a column that had gaps
+            column = pa.compute.if_else(pa.compute.is_nan(column), None, column).cast(pa.int64())
+        return list(column.cast(pa.string()).to_pylist())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise DataError(f"{file}: the column `{name}` holds {column.type}, not text or numbers.") from error
+
+
+def _read(file: Path) -> pa.Table:
+    reader = _READERS.get(file.suffix.lower())
+    if reader is None:
+        raise DataError(f"data.root is {file}; a manifest is a file that ends in {', '.join(_READERS)}.")
+    try:
+        return reader(file)
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(
+            f"{file} cannot be read as a table ({reason}). Mend that row, or save the table again."
+        ) from error
+
+
+def _read_text(file: Path, delimiter: str) -> pa.Table:
+    with file.open("rb") as stream:
+        header = stream.readline().decode("utf-8-sig").rstrip("\r\n").split(delimiter)
+    everything_text = {name.strip('"'): pa.string() for name in header}
+    return csv.read_csv(
+        file,
+        parse_options=csv.ParseOptions(delimiter=delimiter),
+        convert_options=csv.ConvertOptions(column_types=everything_text, strings_can_be_null=False),
+    )
+
+
+def _read_lines(file: Path) -> pa.Table:
+    return json.read_json(file)
+
+
+_READERS: Mapping[str, Callable[[Path], pa.Table]] = {
+    ".csv": lambda file: _read_text(file, ","),
+    ".tsv": lambda file: _read_text(file, "\t"),
+    ".jsonl": _read_lines,
+    ".parquet": parquet.read_table,
+}
+
+
+def _check_parts(table: Table) -> None:
+    wrong = next((index for index, part in enumerate(table.parts) if part not in _PART_OF), None)
+    if wrong is not None:
+        raise DataError(
+            f"{table.place(wrong)}: `{_SPLIT}` is {table.parts[wrong]!r}; allowed are {', '.join(PARTS)}, or nothing, "
+            "which means train."
+        )
+
+
+def _posix(path: str) -> str:
+    """A path with forward slashes; one that Windows wrote has backward slashes only."""
+    return PureWindowsPath(path).as_posix() if "\\" in path and "/" not in path else path

@@ -1,0 +1,269 @@
+"""Class folders and tables: what they may hold, and what is said of what they may not."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+from pyarrow import parquet
+
+from data.tiny_photos import CLASSES, photos, rows, write_images, write_table
+from dmt.config_files import load_config
+from dmt.data.catalog import load_dataset
+from dmt.data.images import DataSet
+from dmt.errors import ConfigError, DataError
+
+
+def load(root: Path, name: str = "folder", **changes: Any) -> DataSet:
+    data = {"name": name, "root": str(root), **changes}
+    return load_dataset(load_config({"task": "classification", "data": data}).data, task="classification")
+
+
+def save(path: Path, size: tuple[int, int] = (4, 4)) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), dtype=np.uint8)).save(path)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_images(tmp_path)
+    return tmp_path
+
+
+def test_train_and_val_are_other_words(folder: Path) -> None:
+    (folder / "labeled").rename(folder / "train")
+    (folder / "test").rename(folder / "val")
+    data = load(folder)
+    assert data.test is None
+    assert data.validation is not None
+    assert data.validation.key(0) == "val/eight/00.png"
+    assert data.train.key(0) == "train/eight/00.png"
+
+
+def test_names_of_any_kind(folder: Path) -> None:
+    for name in ("ein Bild.png", "图像.PNG", "x" * 200 + ".png", "a,b;'\".png"):
+        save(folder / "unlabeled" / "tief er" / name)
+    (folder / "labeled" / "one").rename(folder / "labeled" / "größe 1")
+    (folder / "test" / "one").rename(folder / "test" / "größe 1")
+    data = load(folder, image_size=[8, 8])
+    assert data.class_names == ("eight", "größe 1", "zero")
+    assert "unlabeled/tief er/图像.PNG" in [data.train.key(index) for index in range(len(data.train))]
+    assert data.train.images(range(len(data.train))).shape[1:] == (3, 8, 8)
+
+
+def test_links_in_a_circle_end(folder: Path) -> None:
+    before = len(load(folder).train)
+    (folder / "unlabeled" / "again").symlink_to(folder / "unlabeled", target_is_directory=True)
+    (folder / "unlabeled" / "nowhere.png").symlink_to(folder / "gone.png")
+    assert len(load(folder).train) == before
+
+
+def test_linked_folders_are_followed(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    save(elsewhere / "x.png", (8, 8))
+    (folder / "unlabeled" / "more").symlink_to(elsewhere, target_is_directory=True)
+    data = load(folder)
+    assert data.train.key(len(data.train) - 25 + 0).startswith("unlabeled/")
+    assert "unlabeled/more/x.png" in [data.train.key(index) for index in range(len(data.train))]
+
+
+def test_classes_that_are_numbers_are_in_their_order(tmp_path: Path) -> None:
+    for number in (10, 9, 1):
+        save(tmp_path / "labeled" / str(number) / "x.png")
+    assert load(tmp_path).class_names == ("1", "9", "10")
+
+
+def test_statistics_are_those_of_the_training_images(folder: Path) -> None:
+    data = load(folder)
+    pixels = np.stack([one.pixels for one in photos() if one.part != "test"]) / 255
+    assert data.mean == pytest.approx(pixels.mean((0, 1, 2)))
+    assert data.std == pytest.approx(pixels.std((0, 1, 2)))
+
+
+def test_a_list_of_test_images(folder: Path) -> None:
+    (folder / "some.txt").write_text("labeled/one/00.png\nlabeled/zero/01.png\n")
+    data = load(folder, test="some.txt")
+    assert data.test is not None
+    assert [data.test.key(index) for index in range(2)] == ["labeled/one/00.png", "labeled/zero/01.png"]
+    assert len(data.train) == len(photos()) - 2
+
+
+def remove_class(root: Path) -> None:
+    for name in ("eight", "one"):
+        for part in ("labeled", "test"):
+            for path in (root / part / name).iterdir():
+                path.unlink()
+
+
+BROKEN: dict[str, tuple[Callable[[Path], Any], dict[str, Any], str]] = {
+    "no class folders": (lambda root: (root / "labeled").rename(root / "other"), {}, "holds no folder `labeled`"),
+    "one class": (remove_class, {}, r"holds one class \(zero\); a classifier needs"),
+    "beside the classes": (lambda root: save(root / "labeled" / "x.png"), {}, "lies beside the class folders"),
+    "two words": (lambda root: (root / "train").mkdir(), {}, "and train, which mean the same"),
+    "class of test alone": (
+        lambda root: save(root / "test" / "two" / "x.png", (8, 8)),
+        {},
+        "no training image is labeled 'two'",
+    ),
+    "other classes": (
+        lambda root: None,
+        {"class_names": ["one", "zero"]},
+        "eight/00.png: the label 'eight' is no class",
+    ),
+    "class twice": (lambda root: None, {"class_names": ["one", "one"]}, "names 'one' twice"),
+    "class without images": (
+        lambda root: None,
+        {"class_names": [*CLASSES, "two"]},
+        "no training image is labeled 'two'",
+    ),
+    "two sizes": (
+        lambda root: save(root / "unlabeled" / "x.png", (9, 8)),
+        {},
+        r"x\.png is 8 x 9 .* but .*00\.png is 8 x 8\. Set data\.image_size",
+    ),
+    "all damaged": (
+        lambda root: [path.write_bytes(b"no") for path in root.rglob("*.png")],
+        {"image_size": [8, 8]},
+        "None of the images can be read",
+    ),
+    "nothing labeled": (
+        lambda root: [path.unlink() for path in (root / "labeled").rglob("*.png")],
+        {},
+        "holds no labeled training image",
+    ),
+    "range": (lambda root: None, {"value_range": [1.0, 1.0]}, "the lower value comes first"),
+    "unlabeled test": (
+        lambda root: (root / "t.txt").write_text("unlabeled/o00.png\n"),
+        {"test": "t.txt"},
+        "o00.png is in the test part but has no label",
+    ),
+    "overlapping lists": (
+        lambda root: (root / "t.txt").write_text("labeled/one/00.png\n"),
+        {"test": "t.txt", "validation": "t.txt"},
+        "is in data.validation and in data.test",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_what_is_wrong_with_a_folder_is_said(case: str, folder: Path) -> None:
+    change, settings, message = BROKEN[case]
+    change(folder)
+    with pytest.raises((DataError, ConfigError), match=message):
+        load(folder, **settings)
+
+
+def table(root: Path, change: Callable[[list[dict[str, str]]], Any] | None = None, suffix: str = ".csv") -> Path:
+    found = rows()
+    if change is not None:
+        change(found)
+    write_table(root / f"table{suffix}", found)
+    return root / f"table{suffix}"
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
+def test_rows_that_windows_wrote(folder: Path, suffix: str) -> None:
+    def change(found: list[dict[str, str]]) -> None:
+        for row in found:
+            row["path"] = row["path"].replace("/", "\\")
+
+    data = load(table(folder, change, suffix), "manifest")
+    assert data.train.key(0) == "labeled/eight/00.png"
+
+
+def test_a_mark_at_the_start_quotes_and_further_columns(folder: Path) -> None:
+    lines = ["Path,note,Label"] + [f'{row["path"]},"a, b",{row["label"]}' for row in rows()]
+    (folder / "t.csv").write_text("\n".join(lines), encoding="utf-8-sig")
+    data = load(folder / "t.csv", "manifest")
+    assert data.class_names == CLASSES
+    assert data.test is None
+
+
+def test_whole_numbers_of_a_column_with_gaps(folder: Path) -> None:
+    found = rows()
+    labels = [float(CLASSES.index(row["label"])) if row["label"] else None for row in found]
+    columns = {"path": [row["path"] for row in found], "label": pa.array(labels, pa.float64())}
+    parquet.write_table(pa.table(columns), folder / "t.parquet")
+    assert load(folder / "t.parquet", "manifest").class_names == ("0", "1", "2")
+
+
+def test_files_outside_where_that_is_allowed(folder: Path) -> None:
+    inner = folder / "tables"
+    inner.mkdir()
+    found = rows()
+    for row in found:
+        row["path"] = f"../{row['path']}"
+    write_table(inner / "t.csv", found)
+    with pytest.raises(DataError, match=r"t\.csv, row 2: '\.\./labeled/eight/00\.png' leads outside"):
+        load(inner / "t.csv", "manifest")
+    assert len(load(inner / "t.csv", "manifest", allow_outside=True).train) > 0
+
+
+def put(index: int, **values: str) -> Callable[[list[dict[str, str]]], Any]:
+    return lambda found: found[index].update(values)
+
+
+BROKEN_TABLES: dict[str, tuple[Callable[[list[dict[str, str]]], Any], str]] = {
+    "no file": (put(3, path="gone.png"), r"row 5: there is no file .*gone\.png"),
+    "a folder": (put(3, path="labeled"), r"row 5: there is no file .*labeled"),
+    "empty path": (put(3, path=" "), "row 5: the column `path` is empty"),
+    "absolute path": (put(0, path="/etc/passwd"), "row 2: '/etc/passwd' leads outside"),
+    "drive": (put(0, path="C:\\x.png"), "row 2: there is no file"),
+    "split": (put(2, split="tset"), "row 4: `split` is 'tset'; allowed are train, validation, test"),
+    "twice": (lambda found: found.append(dict(found[1])), r"row \d+ names 'labeled/eight/01\.png', as .*row 3 does"),
+    "unlabeled test": (put(10, label=""), "is in the test part but has no label"),
+    "no labels": (lambda found: [row.update(label="") for row in found], "holds no label"),
+    "no path": (lambda found: [row.pop("path") for row in found], "has no column `path`; it has label, split"),
+}
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@pytest.mark.parametrize("case", BROKEN_TABLES)
+def test_what_is_wrong_with_a_table_is_said(case: str, suffix: str, folder: Path) -> None:
+    change, message = BROKEN_TABLES[case]
+    file = table(folder, change, suffix)
+    if suffix == ".parquet":  # which has no line of column names
+        message = message.replace("row 5", "row 4").replace("row 4:", "row [34]:").replace("row 2", "row 1")
+        message = message.replace("row 3 does", "row 2 does")
+    with pytest.raises(DataError, match=message) as caught:
+        load(file, "manifest")
+    assert "table" in str(caught.value) or "test part" in str(caught.value)
+
+
+BROKEN_FILES = {
+    "x.csv": (b"path,label\na.png\n", "Expected 2 columns, got 1"),
+    "y.csv": (b"path,label\n\xff\xfe,b\n", "cannot be read as a table"),
+    "empty.csv": (b"", "cannot be read as a table"),
+    "x.jsonl": (b'{"path": "a"}\n{"path": \n', "cannot be read as a table"),
+    "list.jsonl": (b'{"path": ["a"]}\n', "the column `path` holds list"),
+    "x.parquet": (b"PAR1 nothing PAR1", "cannot be read as a table"),
+    "x.xlsx": (b"", r"ends in \.csv, \.tsv, \.jsonl, \.parquet"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_FILES)
+def test_tables_that_cannot_be_read(name: str, tmp_path: Path) -> None:
+    content, message = BROKEN_FILES[name]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=message) as caught:
+        load(tmp_path / name, "manifest")
+    assert name in str(caught.value)
+
+
+def test_a_missing_table(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot be read as a table"):
+        load(tmp_path / "gone.csv", "manifest")
+    with pytest.raises(ConfigError, match=r"needs data\.root"):
+        load_dataset(load_config({"task": "classification", "data": {"name": "manifest"}}).data, task="classification")
+
+
+def test_damaged_shards(folder: Path) -> None:
+    (folder / "bad.tar").write_bytes(b"no tar" * 100)
+    with pytest.raises(DataError, match=r"bad\.tar cannot be read as a tar file"):
+        load(folder, shards="bad.tar")
+    with pytest.raises(DataError, match="matches no file"):
+        load(folder, shards="none-*.tar")
