@@ -53,22 +53,28 @@ def test_errors_of_the_run_are_not_taken_for_errors_of_the_folder(tmp_path: Path
 
 @pytest.mark.parametrize(
     "mistake",
-    [{"augment": "strong"}, {"data": {"name": "stripes", "num_labeled": 61}}, {"data": {"name": "stripes"}}],
+    [
+        {"augment": "strong"},
+        {"data": {"name": "stripes", "num_labeled": 61}},
+        {"validation": {"source": "extra", "size": 99}},
+    ],
 )
 def test_after_a_mistake_the_same_folder_takes_the_mended_command(tmp_path: Path, mistake: dict[str, Any]) -> None:
     tiny = {"duration": {"steps": 2}, "supervised": {"steps": 2}}
     with pytest.raises(DMTError):
         run(tiny_config(**tiny) | mistake, tiny_parts(), TINY_NETWORKS, run_dir=tmp_path / "run")
-    assert [path.name for path in (tmp_path / "run").iterdir()] == ["lock"]
+    assert [path.name for path in (tmp_path / "run").glob("*")] in ([], ["lock"])
     assert run(tiny_config(**tiny), tiny_parts(), TINY_NETWORKS, run_dir=tmp_path / "run")["final"]
 
 
-def test_a_plan_without_unlabeled_images_is_refused_before_any_training(tmp_path: Path) -> None:
+def test_without_unlabeled_images_it_is_supervised_training(tmp_path: Path) -> None:
     parts = {"labeled": striped_set(9, seed=1), "test": striped_set(6, seed=2)}
     data = {"data": {"name": "stripes"}}
-    with pytest.raises(DataError, match="no unlabeled images"):
-        run(tiny_config(**data), parts, TINY_NETWORKS, run_dir=tmp_path / "run")
-    assert not (tmp_path / "run/supervised").exists()
+    with pytest.warns(UserWarning, match="no unlabeled image, and method=dmt learns from them"):
+        result = run(tiny_config(**data), parts, TINY_NETWORKS, run_dir=tmp_path / "run")
+    assert (result["method"], result["num_unlabeled"], len(result["rounds"])) == ("supervised", 0, 1)
+    with pytest.warns(UserWarning, match="no unlabeled image"):  # the same command finds the same run
+        assert run(tiny_config(**data), parts, TINY_NETWORKS, run_dir=tmp_path / "run") == result
 
 
 def test_a_run_that_has_begun_is_never_emptied(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from dmt.data.split_files import read_split, write_split
 from dmt.data.splits import Split, difference_maximized, folds
 from dmt.data.unreadable import first_readable, without_unreadable
 from dmt.errors import ConfigError
+from dmt.methods import build_method
 from dmt.models.network import Network, Preprocessing, check_output
 from dmt.models.pairs import warn_equal_starts
 from dmt.models.registry import build_network
@@ -54,6 +55,24 @@ def load_data(config: Config, datasets: Mapping[str, Dataset[Any]] | None) -> Da
     if TASKS[config.task].is_dense:
         _check_crop(config, data)
     return data
+
+
+def learnable(config: Config, data: DataSet) -> Config:
+    """The config, with supervised training in place of a method that has no unlabeled image to learn from.
+
+    Raises:
+        DMTError: as drawing the split does.
+    """
+    if all(stage.is_supervised for stage in build_method(config).plan()):
+        return config
+    whole = config.validation.model_copy(update={"source": "none"})
+    if TASKS[config.task].draw(config.model_copy(update={"validation": whole}), data).unlabeled:
+        return config
+    warnings.warn(
+        f"There is no unlabeled image, and method={config.method} learns from them: this is supervised training.",
+        stacklevel=4,
+    )
+    return config.model_copy(update={"method": "supervised"})
 
 
 def resolve_validation(config: Config, data: DataSet, *, plan: Sequence[Stage]) -> Config:

@@ -11,13 +11,13 @@ from typing import Any
 from torch import nn
 from torch.utils.data import Dataset
 
-from dmt.assemble import build_arms, load_data, network_builder, resolve_validation
+from dmt.assemble import build_arms, learnable, load_data, network_builder, resolve_validation
 from dmt.choose import choose, unequal_pair
 from dmt.config import Config
 from dmt.config_files import load_config
 from dmt.data.images import DataSet
 from dmt.engine import Engine, environment, peak_memory_mb
-from dmt.errors import ConfigError, DataError
+from dmt.errors import ConfigError
 from dmt.methods import build_method
 from dmt.methods.base import Method
 from dmt.metrics_log import MetricsLog
@@ -61,8 +61,9 @@ def run(
     """
     config = load_config(config)
     _warn_fractions(config)
-    method = build_method(config)
     data = load_data(config, datasets)
+    config = learnable(config, data)
+    method = build_method(config)
     config = resolve_validation(config, data, plan=method.plan())
     engine = Engine(config.precision)
     observer = observer if observer is not None and engine.is_main else Silent()
@@ -73,7 +74,6 @@ def run(
             return folder.result
         setting = _setting(folder, method, data, models, observer=observer)
         main, folds = build_arms(setting.config, data, folder.path, needs_all_labels=method.needs_all_labels)
-        _check_unlabeled(main, setting.plan)
         _check_processes(setting.config, setting.engine)
         _describe(folder, setting.engine, setting.plan)
         observer.run_started(str(folder.path), len(setting.plan) * (1 + len(folds)))
@@ -148,12 +148,6 @@ def _warn_fractions(config: Config) -> None:
     fractions = config.rounds.top_fractions
     if any(later < earlier for earlier, later in pairwise(fractions)):
         warnings.warn(f"rounds.top_fractions fall at some round: {fractions}; the paper's rise.", stacklevel=3)
-
-
-def _check_unlabeled(arm: Arm, plan: Sequence[Stage]) -> None:
-    """Refuse a plan that has nothing to learn from, before anything is trained."""
-    if len(arm.parts.unlabeled) == 0 and not all(stage.is_supervised for stage in plan):
-        raise DataError("There are no unlabeled images to learn from. Add some, or use method=supervised.")
 
 
 def _check_processes(config: Config, engine: Engine) -> None:
