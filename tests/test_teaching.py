@@ -220,7 +220,14 @@ def stages_that_differ(folder: Path, changed: str) -> list[str]:
     return [name for name in names if not equal(weights_of(folder / "run" / name), weights_of(folder / changed / name))]
 
 
-@pytest.mark.parametrize("change", [{"crop": {"size": [8, 8], "cutmix": 1.0}}, {"rounds": {"label_views": "mirrored"}}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"crop": {"size": [8, 8], "cutmix": 1.0}},
+        {"rounds": {"label_views": "mirrored"}},
+        {"rounds": {"label_views": "multiscale"}},
+    ],
+)
 def test_what_a_student_or_a_teacher_sees_changes_the_rounds_alone(
     run_masks: RunMasks, tmp_path: Path, change: dict[str, Any]
 ) -> None:

@@ -10,11 +10,14 @@ from dmt.data.pseudo_labels import Provenance, PseudoLabels, PseudoStore, Pseudo
 from dmt.errors import DataError
 from dmt.evaluate import pseudo_label_figures
 from dmt.label import Predict, label, renormalized_by, weights_hash
-from dmt.models.mirrored import Mirrored
+from dmt.models.label_views import LabelViews
 from dmt.resources import require_space
 from dmt.setting import Arm, Setting, load_trained, stage_of
 from dmt.stage_files import weights_path
 from dmt.types import BY_SHARES, PseudoSpec, Stage
+
+LABEL_SCALES = {"mirrored": (1.0,), "multiscale": (0.75, 1.0, 1.5)}
+"""Sizes at which a teacher looks at an image and its mirror image."""
 
 
 def pseudo_labels(setting: Setting, arm: Arm, stage: Stage) -> tuple[PseudoLabels | None, dict[str, Any]]:
@@ -98,9 +101,9 @@ def _labeled_store(
     store = setting.task.open_store(arm.path(stage) / folder, arm.parts.unlabeled.keys, provenance, setting.data)
     if not store.is_whole():
         require_label_space(setting, arm, stage)
-        teacher = load_trained(setting, arm, teaching)
+        teacher, views = load_trained(setting, arm, teaching), setting.config.rounds.label_views
         label(
-            Mirrored(teacher) if setting.config.rounds.label_views == "mirrored" else teacher,
+            LabelViews(teacher, scales=LABEL_SCALES[views]) if views in LABEL_SCALES else teacher,
             arm.parts.unlabeled,
             store,
             predict=predict,
