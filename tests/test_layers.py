@@ -39,6 +39,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "run_folder",
         "stage_files",
         "setting",
+        "strangers",
         "teaching",
         "stages",
         "result",

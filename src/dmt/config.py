@@ -116,6 +116,10 @@ class Config(Section):
             problems.append("rounds.dms_share: samples for two networks need scheme=mutual")
         if self.crop.pseudo == "plain" and self.augment == "color":
             problems.append("crop.pseudo: plain views keep their colors, and augment=color changes those of all images")
+        if self.rounds.strangers == "leave_out" and self.task == "segmentation":
+            problems.append("rounds.strangers: images are left out in classification only; use keep")
+        if self.rounds.strangers == "leave_out" and self.rounds.selection == "renormalized":
+            problems.append("rounds.strangers: nothing is left out with rounds.selection=renormalized; use keep")
         if self.crop.scale[0] > self.crop.scale[1]:
             problems.append(f"crop.scale: found {self.crop.scale}; the smallest factor comes first")
         if problems:

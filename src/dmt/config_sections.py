@@ -124,6 +124,12 @@ class RoundsConfig(Section):
     """What a teacher looks at: plain is the image (the paper); mirrored: the image and its mirror image, whose mean
     probabilities then label it (twice the labeling time; not where left and right matter); multiscale: both at 0.75, 1
     and 1.5 times their size (eight times, for networks that take images of any size)."""
+    strangers: Literal["keep", "leave_out"] = "keep"
+    """What becomes of unlabeled images that seem to belong to no class, since two teachers (the other network's, or the
+    round before's) label them differently and both are unsure: they are counted, or counted and left out
+    (classification)."""
+    stranger_confidence: Fraction = 0.5
+    """Unsure is less than this."""
     dms_share: Fraction | None = None
     """Difference-maximized sampling (paper, section 4.1.2): in a mutual scheme, a and b start from this share of the
     labels each, overlapping as little as possible; the paper has 0.8. null = both start from all labels."""
