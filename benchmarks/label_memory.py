@@ -3,9 +3,9 @@
     python benchmarks/label_memory.py --counts 2000,20000
 
 Writes that many files (200 different photos of noise, hard-linked), trains a few steps on six labels so that all
-others are labeled once, then predicts the same folder with `dmt predict`, and prints each process's peak memory and the
-ratio of the last to the first. Decoded images are kept up to 256 MiB (dmt/data/memory.py); at 224x224 pixels both counts
-reach that.
+others are labeled once, then predicts the same folder with `dmt predict`, and prints each process's peak memory and
+the ratio of the last to the first. Decoded images are kept up to 256 MiB (dmt/data/memory.py); at 224x224 pixels both
+counts reach that.
 """
 
 import argparse
