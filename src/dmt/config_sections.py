@@ -118,6 +118,10 @@ class RoundsConfig(Section):
     label_views: Literal["plain", "mirrored"] = "plain"
     """What a teacher looks at: the image (the paper), or the image and its mirror image, whose mean probabilities then
     label it (twice the labeling time; not where left and right matter)."""
+    window: Annotated[list[Count], Field(min_length=2, max_length=2)] | None = None
+    """Height and width of the windows that a teacher looks at images larger than that through, overlapping by a
+    quarter, whose mean probabilities then label them (segmentation; not in the paper). null = the whole image at
+    once."""
     dms_share: Fraction | None = None
     """Difference-maximized sampling (paper, section 4.1.2): in a mutual scheme, a and b start from this share of the
     labels each, overlapping as little as possible; the paper has 0.8. null = both start from all labels."""

@@ -4,13 +4,16 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import nn
 
 from dmt.config_files import config_hash
+from dmt.config_sections import RoundsConfig
 from dmt.data.pseudo_labels import Provenance, PseudoLabels, PseudoStore, PseudoSummary, WithoutLabels
 from dmt.errors import DataError
 from dmt.evaluate import pseudo_label_figures
 from dmt.label import Predict, label, renormalized_by, weights_hash
 from dmt.models.mirrored import Mirrored
+from dmt.models.windowed import Windowed
 from dmt.resources import require_space
 from dmt.setting import Arm, Setting, load_trained, stage_of
 from dmt.stage_files import weights_path
@@ -98,9 +101,8 @@ def _labeled_store(
     store = setting.task.open_store(arm.path(stage) / folder, arm.parts.unlabeled.keys, provenance, setting.data)
     if not store.is_whole():
         require_label_space(setting, arm, stage)
-        teacher = load_trained(setting, arm, teaching)
         label(
-            Mirrored(teacher) if setting.config.rounds.label_views == "mirrored" else teacher,
+            _with_views(load_trained(setting, arm, teaching), setting.config.rounds),
             arm.parts.unlabeled,
             store,
             predict=predict,
@@ -111,6 +113,12 @@ def _labeled_store(
             observer=setting.observer,
         )
     return store
+
+
+def _with_views(teacher: nn.Module, rounds: RoundsConfig) -> nn.Module:
+    """What a teacher looks at: the image or both ways round, all of it or window by window."""
+    teacher = Mirrored(teacher) if rounds.label_views == "mirrored" else teacher
+    return teacher if rounds.window is None else Windowed(teacher, (rounds.window[0], rounds.window[1]))
 
 
 def require_label_space(setting: Setting, arm: Arm, stage: Stage) -> None:
