@@ -50,6 +50,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "baselines",
         "report",
         "predict",
+        "evaluation",
         "export",
         "review",
         "compare",
