@@ -1,6 +1,8 @@
 """Which files are meant by what a user names."""
 
+import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -90,16 +92,20 @@ def test_bytes_that_are_no_text_are_shown_as_escapes(here: Path) -> None:
     file.shown.encode("utf-8")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root lists everything")
-def test_a_folder_that_cannot_be_listed(here: Path) -> None:
+def test_a_folder_that_cannot_be_listed(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below the one that was named it is told like a file that cannot be read; the named one is a mistake."""
     touch("in/a.png", "in/closed/b.png")
-    (here / "in/closed").chmod(0)
-    try:
-        assert found("in") == ["in/a.png", "in/closed"]
-        with pytest.raises(DataError, match="cannot be listed"):
-            found("in/closed")
-    finally:
-        (here / "in/closed").chmod(0o755)
+    whole = Path.iterdir
+
+    def listed(self: Path) -> Iterator[Path]:
+        if self.name == "closed":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return whole(self)
+
+    monkeypatch.setattr(Path, "iterdir", listed)
+    assert found("in") == ["in/a.png", "in/closed"]
+    with pytest.raises(DataError, match=r"in/closed cannot be listed \(Permission denied\)"):
+        found("in/closed")
 
 
 def names_of(*names: str) -> list[str]:
