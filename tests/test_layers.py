@@ -51,6 +51,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "baselines",
         "report",
         "predict",
+        "evaluation",
         "export",
         "review",
         "compare",

@@ -114,6 +114,8 @@ class Config(Section):
             problems.append("duration.oracle_epochs: only `supervised` knows it; give steps or epochs")
         if self.rounds.dms_share is not None and self.scheme != "mutual":
             problems.append("rounds.dms_share: samples for two networks need scheme=mutual")
+        if self.rounds.window is not None and self.task != "segmentation":
+            problems.append("rounds.window: images are looked at through windows in segmentation alone")
         if self.crop.pseudo == "plain" and self.augment == "color":
             problems.append("crop.pseudo: plain views keep their colors, and augment=color changes those of all images")
         if self.rounds.strangers == "leave_out" and self.task == "segmentation":

@@ -4,15 +4,17 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dmt.config_files import config_hash
+from dmt.config_sections import RoundsConfig
 from dmt.data.pseudo_labels import Provenance, PseudoLabels, PseudoStore, PseudoSummary, WithoutLabels
 from dmt.data.pseudo_table import LabelStore
 from dmt.errors import DataError
 from dmt.evaluate import pseudo_label_figures
 from dmt.label import Predict, label, renormalized_by, weights_hash
 from dmt.models.label_views import LabelViews
+from dmt.models.windowed import Windowed
 from dmt.resources import require_space
 from dmt.setting import Arm, Setting, load_trained, stage_of
 from dmt.stage_files import weights_path
@@ -134,9 +136,8 @@ def _labeled_store(
     store = setting.task.open_store(arm.path(stage) / folder, arm.parts.unlabeled.keys, provenance, setting.data)
     if not store.is_whole():
         require_label_space(setting, arm, stage)
-        teacher, views = load_trained(setting, arm, teaching), setting.config.rounds.label_views
         label(
-            LabelViews(teacher, scales=LABEL_SCALES[views]) if views in LABEL_SCALES else teacher,
+            _with_views(load_trained(setting, arm, teaching), setting.config.rounds),
             arm.parts.unlabeled,
             store,
             predict=predict,
@@ -147,6 +148,13 @@ def _labeled_store(
             observer=setting.observer,
         )
     return store
+
+
+def _with_views(teacher: nn.Module, rounds: RoundsConfig) -> nn.Module:
+    """What a teacher looks at: the image or both ways round, all of it or window by window."""
+    if rounds.label_views in LABEL_SCALES:
+        teacher = LabelViews(teacher, scales=LABEL_SCALES[rounds.label_views])
+    return teacher if rounds.window is None else Windowed(teacher, (rounds.window[0], rounds.window[1]))
 
 
 def require_label_space(setting: Setting, arm: Arm, stage: Stage) -> None:
