@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from dmt.data.pseudo_labels import Provenance
 from dmt.data.pseudo_masks import MaskStore
+from dmt.export import export_onnx
 from dmt.types import Prediction
+from trained_runs import train_digits
 
 DOCS = Path(__file__).parents[2] / "docs"
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -34,7 +37,17 @@ def weights_and_a_run() -> None:
     store.finish(list, is_main=True)
 
 
-FILES_OF_THE_READER: dict[str, Callable[[], None]] = {"segmentation.md": weights_and_a_run}
+def a_model_and_a_photo() -> None:
+    """What the commands of the page leave behind, and a photo."""
+    train_digits(Path("runs/digits"))
+    export_onnx(Path("runs/digits"), Path("digits-onnx"))
+    Image.new("RGB", (40, 30), "gray").save("photo.png")
+
+
+FILES_OF_THE_READER: dict[str, Callable[[], None]] = {
+    "segmentation.md": weights_and_a_run,
+    "predict.md": a_model_and_a_photo,
+}
 
 
 def test_there_are_pages_with_code() -> None:
