@@ -18,7 +18,11 @@ from trained_runs import train_digits
 
 DOCS = Path(__file__).parents[2] / "docs"
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
-PAGES = sorted(page.name for page in DOCS.glob("*.md") if BLOCK.search(page.read_text(encoding="utf-8")))
+PAGES = sorted(
+    page.name
+    for page in DOCS.glob("*.md")
+    if not page.name.startswith("tutorial") and BLOCK.search(page.read_text(encoding="utf-8"))
+)
 
 
 def blocks(page: Path) -> list[tuple[int, str]]:
