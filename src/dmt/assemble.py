@@ -10,9 +10,10 @@ import numpy as np
 from torch import nn
 
 from dmt.config import Config
+from dmt.data.augment import ON_LEVELS
 from dmt.data.catalog import load_dataset
 from dmt.data.draw import num_labels
-from dmt.data.images import DataSet, ImageSet, readable_sizes
+from dmt.data.images import DataSet, ImageSet, readable_sizes, to_unit
 from dmt.data.listing import named_classes
 from dmt.data.own import data_set_from_torch, masked_data_set
 from dmt.data.parts import Part, Parts, UnlabeledPart
@@ -36,7 +37,8 @@ def load_data(config: Config, datasets: Mapping[str, Any] | DataSet | None) -> D
     """The data set that the config names, or the user's own torch data sets, arrays or `DataSet`.
 
     Raises:
-        ConfigError: an unknown name, a class that would be ignored, or images of several sizes without `crop.size`.
+        ConfigError: an unknown name, a class that would be ignored, an augmentation for other images, or images of
+            several sizes without `crop.size`.
         DataError: files or parts that are missing or broken.
     """
     if datasets is None:
@@ -48,6 +50,11 @@ def load_data(config: Config, datasets: Mapping[str, Any] | DataSet | None) -> D
         raise ConfigError(
             f"data.ignore_index is {config.ignore_label}, which is class {name!r}; use -1, or a number above "
             f"{data.num_classes - 1}."
+        )
+    if config.augment in ON_LEVELS and first_readable(data.train).is_floating_point():
+        raise ConfigError(
+            f"augment={config.augment} changes levels from 0 to 255, and these images are real numbers. Use another "
+            "augmentation, or none."
         )
     if TASKS[config.task].is_dense:
         _check_crop(config, data)
@@ -136,7 +143,7 @@ def network_builder(
     if models is None and len(labels) > 1:
         warn_equal_starts(config)
     for label in labels:
-        images = first_readable(data.train).repeat(2, 1, 1, 1).float() / 255
+        images = to_unit(first_readable(data.train).repeat(2, 1, 1, 1))
         check_output(build(label, generator(config.seed, "unused")), images, dense=TASKS[config.task].is_dense)
     return build
 

@@ -194,6 +194,7 @@ def test_head_branches_are_refused_where_there_are_none(name, task):
 def test_every_form_of_name_is_its_own():
     examples = {
         "small_cnn": "small_cnn",
+        "small_mlp": "small_mlp",
         "wrn_<depth>_<width>": "wrn_28_2",
         "small_unet": "small_unet",
         "timm:<name>": "timm:resnet18",
