@@ -22,7 +22,7 @@ def test_importing_the_package_loads_no_torch() -> None:
 
 
 def test_load_is_found_when_it_is_asked_for() -> None:
-    code = "import dmt; dmt.load('no-such-folder')"
+    code = "import dmt; dmt.SemiSupervisedClassifier(), dmt.SemiSupervisedSegmenter(); dmt.load('no-such-folder')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "RunFolderError: no-such-folder is neither a bundle" in done.stderr
 
