@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -127,6 +128,8 @@ def test_two_networks_teach_each_other() -> None:
         (np.array(["cat", "dog", "owl"]), "", "<U3"),
         (np.array(["cat", "dog", "owl"]), None, None),
         (np.array(["cat", "dog", "owl"], dtype=object), -1, object),
+        (np.array(["cat", "dog", "owl"]), np.nan, object),
+        (np.array(["cat", "dog", "owl"]), pd.NA, object),
         (np.array([10, 20, 30]), None, None),
         (np.array([0.5, 1.5, 2.5]) * 2, -1.0, float),
         (np.array(["cat", "dog", "owl"]), "-1", "<U3"),
@@ -247,6 +250,7 @@ FLAT = X.reshape(len(X), -1)
         (X, Y + 0.5, {}, "Unknown label type"),
         (X, np.array([1, "a"] * 30, dtype=object), {}, "labels in y are objects of the types int, str"),
         (X[:0], Y[:0], {}, "X holds no image"),
+        ("photos", Y, {}, "X is the path 'photos'; a list of paths is needed"),
         (X[:, :, :, None, None], Y, {}, r"has the shape \(60, 8, 8, 1, 1\); images are \(N, H, W\)"),
         (np.zeros((60, 3, 8, 8), np.uint8), Y, {}, r"channels first; .* numpy.moveaxis\(X, 1, -1\)"),
         (np.where(X > 200, np.nan, X * 1.0), Y, {}, "X contains NaN"),

@@ -65,6 +65,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
 
     def _checked(self, X: Any, *, reset: bool) -> Any:
         """X, where it is a table, as scikit-learn checks it; features are counted and named by `reset`."""
+        if isinstance(X, str | Path):
+            raise DataError(f"X is the path {str(X)!r}; a list of paths is needed, one of each image file.")
         if kind_of(X) == "rows":
             return validate_data(self, X, reset=reset)
         if len(X) == 0:

@@ -31,9 +31,9 @@ class SemiSupervisedClassifier(ClassifierMixin, Estimator):  # type: ignore[misc
     white, and nothing is rounded or cut off. Without `image_shape` a table's rows are features, each standardized by
     its mean and standard deviation, for the network `small_mlp`.
 
-    In y, -1 stands for "no label"; in text also an empty one, among objects also None. What is called a round, a step
-    and so on is explained in docs/method.md; parameters that have no word here are in docs/config.md, and any of them
-    may be set through `config`.
+    In y, -1 stands for "no label"; in text also an empty one, among objects also None and NaN. What is called a round,
+    a step and so on is explained in docs/method.md; parameters that have no word here are in docs/config.md, and any of
+    them may be set through `config`.
 
     Args:
         method: a name from `dmt list methods`.

@@ -28,6 +28,8 @@ def check_labels(y: Any) -> np.ndarray:
         raise DataError(
             "This estimator requires y to be passed, but the target y is None. Pass -1 where there is none."
         )
+    if isinstance(y, list | tuple) and len({isinstance(one, str) for one in y}) > 1:
+        y = np.array(y, dtype=object)  # else numpy makes text of None and NaN, too
     labels: np.ndarray = column_or_1d(y, warn=True)
     if labels.dtype.kind == "f":
         assert_all_finite(labels, input_name="y")
@@ -38,7 +40,7 @@ def check_labels(y: Any) -> np.ndarray:
 
 
 def is_known(labels: np.ndarray) -> np.ndarray:
-    """`(N,)` bool: which labels say something; -1 does not, nor None or empty text."""
+    """`(N,)` bool: which labels say something; -1 does not, nor empty text, nor None or NaN among objects."""
     if labels.dtype.kind == "O":
         return np.array([not _says_nothing(one) for one in labels], dtype=bool)
     if labels.dtype.kind in "US":
@@ -116,7 +118,10 @@ def encoded(mask: np.ndarray, classes: np.ndarray) -> Tensor:
 
 
 def _says_nothing(label: Any) -> bool:
-    return label is None or (label in _NO_LABEL_IN_TEXT if isinstance(label, str) else label == UNLABELED)
+    """Also what pandas makes of None in a column: NaN, which is not equal to itself, or NA, which is neither."""
+    if isinstance(label, str):
+        return label in _NO_LABEL_IN_TEXT
+    return label is None or type(label).__name__ == "NAType" or bool(label != label) or bool(label == UNLABELED)
 
 
 def _tidy(labels: np.ndarray) -> np.ndarray:
