@@ -81,7 +81,10 @@ def read_manifest(file: Path, *, allow_outside: bool) -> Table:
     Raises:
         DataError: the table cannot be read, or a row is wrong.
     """
-    columns = _columns(file)
+    try:
+        columns = _columns(file)
+    except UnicodeDecodeError as error:  # of values and names, which Arrow decodes when they are asked for
+        raise DataError(f"{file} holds text that is no UTF-8 ({error}). Save the table again.") from error
     lines_before = 1 if file.suffix.lower() in (".csv", ".tsv") else 0
     paths = [(path or "").strip() for path in columns[_PATH]]
     table = Table(

@@ -3,6 +3,7 @@
 import struct
 import zlib
 from dataclasses import dataclass
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,10 @@ _READ_ERRORS = (
     RuntimeError,
     AttributeError,
     ArithmeticError,
+    MemoryError,
+    RecursionError,
     SyntaxError,
+    TokenError,
     Image.DecompressionBombError,
     struct.error,
     zlib.error,
