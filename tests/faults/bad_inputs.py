@@ -192,6 +192,44 @@ def _weights_elsewhere(bundle: Path) -> None:
     _edit_json(bundle / "model.json", **values)
 
 
+CLASSES = """task: classification
+data: {name: folder, root: classes}
+validation: {source: none}
+rounds: {top_fractions: [1.0]}
+supervised: {steps: 2}
+duration: {steps: 2}
+batch: {size: 4, labeled: 2}
+precision: fp32
+"""
+
+
+def _classes(change: Callable[[Path], object], *changes: str) -> Spoil:
+    """Two classes of two images each and two without a label, spoiled."""
+
+    def spoil(root: Path) -> list[str]:
+        for number, folder in enumerate(["labeled/cat", "labeled/dog", "unlabeled"] * 2):
+            path = root / "classes" / folder / f"{number // 3}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(path)
+        (root / "classes.yaml").write_text(CLASSES)
+        change(root / "classes")
+        return ["train", "classes.yaml", *changes]
+
+    return spoil
+
+
+def _nothing(_: Path) -> None:
+    """Leave the images as they are."""
+
+
+def _table(content: str) -> Spoil:
+    def write(root: Path) -> None:
+        (root / "table.csv").write_text(content)
+
+    return _classes(write, "data.name=manifest", "data.root=classes/table.csv")
+
+
 GRAY = np.zeros((24, 20), np.uint8)
 
 BAD_INPUTS: dict[str, dict[str, Spoil]] = {
@@ -230,6 +268,35 @@ BAD_INPUTS: dict[str, dict[str, Spoil]] = {
         "YAML that is a list": _write("x.yaml", "- task", "train", "x.yaml"),
         "a config that is no text": _write("x.yaml", b"\xff\xfe\x00\x01", "train", "x.yaml"),
         "a config that extends itself": _write("x.yaml", "extends: x.yaml", "train", "x.yaml"),
+    },
+    "One's own images, a class each": {
+        "no folder `labeled`": _classes(lambda root: (root / "labeled").rename(root / "other")),
+        "one class": _classes(lambda root: shutil.rmtree(root / "labeled/cat")),
+        "an image beside the class folders": _classes(
+            lambda root: shutil.copy(root / "unlabeled/0.png", root / "labeled/x.png")
+        ),
+        "images of two sizes": _classes(lambda root: Image.new("RGB", (9, 7)).save(root / "unlabeled/x.png")),
+        "a class that only the test part has": _classes(
+            lambda root: shutil.copytree(root / "labeled/cat", root / "test/hat")
+        ),
+        "a class without an image": _classes(_nothing, "data.class_names=[cat, dog, hat]"),
+        "an image that is no image": _classes(lambda root: (root / "labeled/cat/0.png").write_bytes(b"none")),
+        "16 bits without a range": _classes(
+            lambda root: np.save(root / "unlabeled/x.npy", np.full((8, 8, 3), 900, np.uint16))
+        ),
+        "values outside the range": _classes(
+            lambda root: np.save(root / "unlabeled/x.npy", np.full((8, 8, 3), 900, np.uint16)),
+            "data.value_range=[0, 255]",
+        ),
+        "a tar file that is none": _classes(lambda root: (root / "x.tar").write_bytes(b"no"), "data.shards=x.tar"),
+        "shards that match no file": _classes(_nothing, "data.shards=gone-*.tar"),
+        "a table that names a missing file": _table("path,label\nlabeled/cat/9.png,cat\n"),
+        "a table that leaves its folder": _table("path,label\n../../etc/passwd,cat\n"),
+        "a table with a part of its own": _table("path,label,split\nlabeled/cat/0.png,cat,dev\n"),
+        "a table that names an image twice": _table("path,label\nlabeled/cat/0.png,cat\nlabeled/cat/0.png,dog\n"),
+        "a table without paths": _table("file,label\nlabeled/cat/0.png,cat\n"),
+        "a table with a row too short": _table("path,label\nlabeled/cat/0.png\n"),
+        "a table without a label": _table("path,label\nlabeled/cat/0.png,\n"),
     },
     "Official data sets": {
         "an empty folder": _just("train", "fashion-mnist-100", "data.root=absent"),
