@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from dmt import __version__
-from dmt.cli import check, config, demo, listing, train
+from dmt.cli import check, config, demo, init, listing, train
 from dmt.errors import DMTError, StoppedError
 
 UsageError: Any = typer.BadParameter.__mro__[1]
@@ -32,6 +32,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("train")(train.train)
+app.command("init")(init.init)
 app.command("check")(check.check_config)
 app.command("list")(listing.list_names)
 app.command("config")(config.show_config)

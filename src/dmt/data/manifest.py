@@ -190,6 +190,9 @@ def _read_lines(file: Path) -> pa.Table:
     return json.read_json(file)
 
 
+TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+"""What a manifest may end in."""
+
 _READERS: Mapping[str, Callable[[Path], pa.Table]] = {
     ".csv": lambda file: _read_text(file, ","),
     ".tsv": lambda file: _read_text(file, "\t"),
