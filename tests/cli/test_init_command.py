@@ -105,13 +105,10 @@ def test_what_fits_nothing_ends_with_2_and_writes_nothing(folder: str, call: Cal
 
 def test_a_hostile_folder_is_shown_as_it_is(call: Call, tmp_path: Path) -> None:
     class_folders(tmp_path)
-    (tmp_path / "data").rename(tmp_path / "[red]mein Ordner] ü")
-    (tmp_path / "[red]mein Ordner] ü" / "labeled" / "dog").rename(
-        tmp_path / "[red]mein Ordner] ü" / "labeled" / "[b]x]"
-    )
-    for part in ("validation", "test"):
-        (tmp_path / "[red]mein Ordner] ü" / part / "dog").rename(tmp_path / "[red]mein Ordner] ü" / part / "[b]x]")
-    status, out, _ = call("init", "[red]mein Ordner] ü", "-o", "[i]a b].yaml", "--no-timing")
+    folder = (tmp_path / "data").rename(tmp_path / "[red]mein Ordner] ü")
+    for part in ("labeled", "validation", "test"):
+        (folder / part / "dog").rename(folder / part / "[b]x]")
+    status, out, _ = call("init", folder.name, "-o", "[i]a b].yaml", "--no-timing")
     assert status == 0
     assert "2 classes: [b]x], cat." in out
     assert "Wrote [i]a b].yaml. Next: dmt check '[i]a b].yaml'" in out

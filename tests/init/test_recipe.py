@@ -144,7 +144,7 @@ def test_a_file_that_fits_nothing_and_one_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "y.safetensors").write_bytes(b"no")
     with pytest.raises(CheckpointError, match="cannot be read"):
         from_file(tmp_path / "y.safetensors", task="classification", network=None)
-    with pytest.raises(CheckpointError, match="may be a .safetensors file"):
+    with pytest.raises(CheckpointError, match=r"may be a \.safetensors file"):
         from_file(tmp_path / "y.pth", task="classification", network=None)
 
 
