@@ -288,6 +288,8 @@ def test_a_sample_is_looked_at_where_that_is_asked_for(tmp_path: Path) -> None:
     assert [len(place.indices) for place in report.places.values()] == [2, 2, 2, 2]
     assert report.places["unlabeled"].num_images == COUNTS["unlabeled"]
     assert report.as_json()["parts"]["labeled"]["looked_at"] == 2
+    assert report.places["labeled"].counts.tolist() == [3, 3]
+    assert found(report) == {}
 
 
 def test_a_full_disk_is_told_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,7 +59,8 @@ def find_mixtures(config: Config, places: Mapping[str, Place], findings: Finding
 
 def _missing_classes(place: Place, findings: Findings) -> None:
     missing = [name for name, count in _by_class(place).items() if count == 0]
-    if not missing or not place.is_counted or len(place.indices) < place.num_images:
+    is_sampled = place.is_dense and len(place.indices) < place.num_images
+    if not missing or not place.is_counted or is_sampled:
         return
     if place.part == "labeled":
         message = f"No labeled image shows {_listed(missing)}: nothing teaches the network {_it(missing)}."

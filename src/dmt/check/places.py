@@ -121,7 +121,7 @@ def places_of(
             num_images=len(indices),
             class_names=data.class_names,
             is_dense=is_dense,
-            counts=np.zeros(data.num_classes, dtype=np.int64),
+            counts=_class_counts(images, () if is_dense or part == "unlabeled" else indices, data.num_classes),
         )
         for part, (images, indices) in members.items()
         if images is not None and len(indices)
@@ -145,8 +145,8 @@ def walk(place: Place, findings: Findings, observer: Observer, *, tolerated: boo
         except DataError as error:
             problem = Problem("unreadable-image", _source_name(place.images, index), str(error))
             findings.add_problem("warning" if tolerated else "error", problem)
-        if place.has_labels:
-            _count_labels(place, index, findings)
+        if place.has_labels and place.is_dense:
+            _count_pixels(place, index, findings)
         if done % _ADVANCE == 0 or done == len(place.indices):
             observer.task_advanced(done)
     place.prints = prints.finish()
@@ -162,17 +162,23 @@ def _look_at(place: Place, index: int) -> Fingerprint:
     return fingerprint(image)
 
 
-def _count_labels(place: Place, index: int, findings: Findings) -> None:
-    """Add an image's label to the counts; a mask is read for it."""
+def _class_counts(images: ImageSet, indices: Sequence[int], num_classes: int) -> np.ndarray:
+    """How many images of each class; of all, even where a sample is looked at, since their labels are at hand."""
+    labels = images.labels(indices).numpy() if len(indices) else np.empty(0, dtype=np.int64)
+    return np.bincount(labels[labels >= 0], minlength=num_classes)
+
+
+def _count_pixels(place: Place, index: int, findings: Findings) -> None:
+    """Read a mask and add its pixels to the counts."""
     try:
         labels = place.images.labels([index]).flatten()
     except DataError as error:
         place.is_counted = False
         findings.add_problem("error", Problem("bad-mask", _mask_name(place.images, index), str(error)))
         return
-    counts = np.bincount(labels[labels >= 0].numpy(), minlength=IGNORE_INDEX + 1)[: len(place.counts)]
+    counts = np.bincount(labels.numpy(), minlength=IGNORE_INDEX + 1)[: len(place.counts)]
     place.counts += counts
-    if place.is_dense and not counts.any():
+    if not counts.any():
         message = f"The mask of {place.name(index)} holds ignored pixels alone."
         findings.add("note", "empty-mask", message, where=place.name(index))
 
