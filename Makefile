@@ -2,13 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test test-slow check format wheel clean
+.PHONY: help demo test test-slow check docs format wheel clean
 
 help:
 	@echo "make demo       install, and train on handwritten digits with 20 labels (about a minute)"
 	@echo "make test       install with the test extra, and run the tests"
 	@echo "make check      formatting, lint, types, tests with coverage"
 	@echo "make test-slow  the tests that train full-size networks"
+	@echo "make docs       build the documentation into site/, every link checked"
 	@echo "make format     rewrite the sources in the project's format"
 	@echo "make wheel      build dist/*.whl"
 
@@ -27,6 +28,9 @@ check: .venv/.installed-test
 	$(BIN)/mypy
 	$(BIN)/pytest -q -m "not slow" --cov --cov-report=term --cov-fail-under=90
 
+docs: .venv/.installed-docs
+	$(BIN)/mkdocs build --strict --quiet
+
 format: .venv/.installed-test
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -35,7 +39,7 @@ wheel: .venv/.installed-test
 	$(BIN)/python -m build --outdir dist
 
 clean:
-	rm -rf .venv build dist .coverage .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv build dist site .coverage .mypy_cache .ruff_cache .pytest_cache
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -44,6 +48,10 @@ clean:
 
 .venv/.installed: pyproject.toml | .venv/bin/python
 	$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+.venv/.installed-docs: pyproject.toml | .venv/bin/python
+	$(BIN)/pip install --quiet --editable '.[docs]'
 	@touch $@
 
 .venv/.installed-test: pyproject.toml | .venv/bin/python

@@ -84,7 +84,8 @@ def _baseline_settings(config: Config) -> dict[str, Any]:
     optimizer = config.optimizer.model_dump(exclude={"lr", "supervised_lr"})
     lr = config.optimizer.supervised_lr or config.optimizer.lr
     batch = config.batch.supervised or config.batch.size
-    return values | {"optimizer": optimizer, "lr": lr, "batch": batch, "network": config.networks.a.model_dump()}
+    network, balance = config.networks.a.model_dump(), config.loss.class_balance
+    return values | {"optimizer": optimizer, "lr": lr, "batch": batch, "network": network, "class_balance": balance}
 
 
 def _yaml_with_precision(config: Config, settled: Config) -> str:

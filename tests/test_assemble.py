@@ -263,9 +263,14 @@ def test_the_oracle_of_masks_needs_every_mask(tmp_path: Path) -> None:
         build_arms(config, masks(hidden=(3, 4)), tmp_path / "some", needs_all_labels=True)
 
 
-def test_own_torch_data_sets_are_not_for_masks_yet() -> None:
-    with pytest.raises(ConfigError, match=r"own torch data sets .* data\.name=folder"):
+def test_classes_of_whole_images_are_no_masks() -> None:
+    with pytest.raises(DataError, match=r"The mask of item 0 of 'train' is int64 .* \(H, W\) are needed"):
         load_data(mask_config(), tiny_parts())
+
+
+def test_a_ready_data_set_is_taken_as_it_is() -> None:
+    data = masks()
+    assert load_data(mask_config(), data) is data
 
 
 def test_networks_for_masks_are_tried_before_any_training() -> None:

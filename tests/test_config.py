@@ -162,6 +162,14 @@ def test_samples_for_two_networks_need_two_networks() -> None:
             load_config(values)
 
 
+def test_windows_are_for_segmentation() -> None:
+    assert segmentation(rounds={"window": [64, 32]}).rounds.window == [64, 32]
+    with pytest.raises(ConfigError, match=r"rounds\.window: .* in segmentation alone"):
+        load(rounds={"window": [64, 32]})
+    with pytest.raises(ConfigError, match=r"rounds\.window"):
+        segmentation(rounds={"window": [64]})
+
+
 def test_all_contradictions_are_told_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         load(rounds={"dms_share": 0.8}, crop={"scale": [2.0, 1.0]}, duration={"oracle_epochs": 3})

@@ -81,3 +81,10 @@ def test_permissions_follow_the_umask(tmp_path: Path, umask: int) -> None:
     assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == 0o664 & ~umask
     current = os.umask(umask)
     assert current == umask
+
+
+@pytest.mark.parametrize("name", ["n" * 255, "\N{SNOWMAN}" * 85, "\N{GRINNING FACE}" * 63 + ".ab"])
+def test_a_name_as_long_as_file_systems_allow(tmp_path: Path, name: str) -> None:
+    assert len(name.encode()) == 255
+    write_text(tmp_path / name, "x")
+    assert [path.name for path in tmp_path.iterdir()] == [name]

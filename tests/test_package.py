@@ -21,6 +21,12 @@ def test_importing_the_package_loads_no_torch() -> None:
     assert done.stdout.strip() == dmt.__version__
 
 
+def test_load_is_found_when_it_is_asked_for() -> None:
+    code = "import dmt; dmt.SemiSupervisedClassifier(), dmt.SemiSupervisedSegmenter(); dmt.load('no-such-folder')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "RunFolderError: no-such-folder is neither a bundle" in done.stderr
+
+
 def test_unknown_names_are_attribute_errors() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = dmt.nothing

@@ -51,7 +51,8 @@ def test_weights_carry_their_preprocessing_and_class_names(tmp_path: Path) -> No
         described = json.loads(read_metadata(tmp_path / "supervised" / f"{name}.safetensors")["dmt"])
         assert described["network"] == "small_cnn"
         assert described["class_names"] == ["0", "1", "2"]
-        assert described["image_size"] == [8, 8]
+        assert (described["image_size"], described["channels"]) == ([8, 8], 1)
+        assert described["value_range"] is None
         assert len(described["preprocessing"]["mean"]) == 1
         assert described["palette"] is None
 

@@ -220,7 +220,15 @@ def stages_that_differ(folder: Path, changed: str) -> list[str]:
     return [name for name in names if not equal(weights_of(folder / "run" / name), weights_of(folder / changed / name))]
 
 
-@pytest.mark.parametrize("change", [{"crop": {"size": [8, 8], "cutmix": 1.0}}, {"rounds": {"label_views": "mirrored"}}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"crop": {"size": [8, 8], "cutmix": 1.0}},
+        {"rounds": {"label_views": "mirrored"}},
+        {"rounds": {"label_views": "multiscale"}},
+        {"rounds": {"window": [6, 6]}},
+    ],
+)
 def test_what_a_student_or_a_teacher_sees_changes_the_rounds_alone(
     run_masks: RunMasks, tmp_path: Path, change: dict[str, Any]
 ) -> None:
@@ -228,3 +236,9 @@ def test_what_a_student_or_a_teacher_sees_changes_the_rounds_alone(
     run_masks(**plain)
     run_masks(**{key: plain[key] | change.get(key, {}) for key in plain}, name="changed")
     assert stages_that_differ(tmp_path, "changed") == ["rounds/1/a", "rounds/1/b"]
+
+
+def test_a_window_that_covers_every_image_changes_nothing(run_masks: RunMasks, tmp_path: Path) -> None:
+    run_masks(rounds={"top_fractions": [1.0]})
+    run_masks(rounds={"top_fractions": [1.0], "window": [13, 14]}, name="changed")
+    assert stages_that_differ(tmp_path, "changed") == []

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 from torch import nn
-from torch.utils.data import Dataset
 
 from dmt.config import Config
+from dmt.data.augment import ON_LEVELS
 from dmt.data.catalog import load_dataset
 from dmt.data.draw import num_labels
-from dmt.data.images import DataSet, ImageSet, readable_sizes
-from dmt.data.own import data_set_from_torch
+from dmt.data.images import DataSet, ImageSet, readable_sizes, to_unit
+from dmt.data.listing import named_classes
+from dmt.data.own import data_set_from_torch, masked_data_set
 from dmt.data.parts import Part, Parts, UnlabeledPart
 from dmt.data.split_files import read_split, write_split
 from dmt.data.splits import Split, difference_maximized, folds
@@ -32,25 +33,28 @@ from dmt.types import LabeledSubset, Stage
 ModelFactory = Callable[[], nn.Module]
 
 
-def load_data(config: Config, datasets: Mapping[str, Dataset[Any]] | None) -> DataSet:
-    """The data set that the config names, or the user's own torch data sets.
+def load_data(config: Config, datasets: Mapping[str, Any] | DataSet | None) -> DataSet:
+    """The data set that the config names, or the user's own torch data sets, arrays or `DataSet`.
 
     Raises:
-        ConfigError: an unknown name, a class that would be ignored, or images of several sizes without `crop.size`.
+        ConfigError: an unknown name, a class that would be ignored, an augmentation for other images, or images of
+            several sizes without `crop.size`.
         DataError: files or parts that are missing or broken.
     """
     if datasets is None:
         data = load_dataset(config.data, task=config.task)
-    elif TASKS[config.task].is_dense:
-        raise ConfigError("task is segmentation; own torch data sets are for classification yet. Use data.name=folder.")
     else:
-        image_size = tuple(config.data.image_size) if config.data.image_size else None
-        data = data_set_from_torch(datasets, name=config.data.name, image_size=image_size)  # type: ignore[arg-type]
+        data = datasets if isinstance(datasets, DataSet) else _own_data(config, datasets)
     if 0 <= config.ignore_label < data.num_classes:
         name = data.class_names[config.ignore_label]
         raise ConfigError(
             f"data.ignore_index is {config.ignore_label}, which is class {name!r}; use -1, or a number above "
             f"{data.num_classes - 1}."
+        )
+    if config.augment in ON_LEVELS and first_readable(data.train).is_floating_point():
+        raise ConfigError(
+            f"augment={config.augment} changes levels from 0 to 255, and these images are real numbers. Use another "
+            "augmentation, or none."
         )
     if TASKS[config.task].is_dense:
         _check_crop(config, data)
@@ -154,9 +158,23 @@ def network_builder(
     if models is None and len(labels) > 1:
         warn_equal_starts(config)
     for label in labels:
-        images = first_readable(data.train).repeat(2, 1, 1, 1).float() / 255
+        images = to_unit(first_readable(data.train).repeat(2, 1, 1, 1))
         check_output(build(label, generator(config.seed, "unused")), images, dense=TASKS[config.task].is_dense)
     return build
+
+
+def _own_data(config: Config, datasets: Mapping[str, Any]) -> DataSet:
+    size = config.data.image_size
+    image_size = None if size is None else (size[0], size[1])
+    if not TASKS[config.task].is_dense:
+        return data_set_from_torch(datasets, name=config.data.name, image_size=image_size)
+    return masked_data_set(
+        datasets,
+        name=config.data.name,
+        image_size=image_size,
+        class_names=named_classes(config.data, root=None),
+        ignore_index=config.data.ignore_index,
+    )
 
 
 def _check_crop(config: Config, data: DataSet) -> None:

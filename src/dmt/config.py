@@ -114,8 +114,14 @@ class Config(Section):
             problems.append("duration.oracle_epochs: only `supervised` knows it; give steps or epochs")
         if self.rounds.dms_share is not None and self.scheme != "mutual":
             problems.append("rounds.dms_share: samples for two networks need scheme=mutual")
+        if self.rounds.window is not None and self.task != "segmentation":
+            problems.append("rounds.window: images are looked at through windows in segmentation alone")
         if self.crop.pseudo == "plain" and self.augment == "color":
             problems.append("crop.pseudo: plain views keep their colors, and augment=color changes those of all images")
+        if self.rounds.strangers == "leave_out" and self.task == "segmentation":
+            problems.append("rounds.strangers: images are left out in classification only; use keep")
+        if self.rounds.strangers == "leave_out" and self.rounds.selection == "renormalized":
+            problems.append("rounds.strangers: nothing is left out with rounds.selection=renormalized; use keep")
         if self.crop.scale[0] > self.crop.scale[1]:
             problems.append(f"crop.scale: found {self.crop.scale}; the smallest factor comes first")
         if problems:

@@ -120,9 +120,20 @@ class RoundsConfig(Section):
     its sites, up to all of them (not in the paper); renormalized: CBST's own
     ranking, probabilities divided by the classes' thresholds before the class is decided (paper, section 4.2.2);
     threshold: whatever is surer than loss.confidence_threshold (Eq. 2), whatever the top fraction."""
-    label_views: Literal["plain", "mirrored"] = "plain"
-    """What a teacher looks at: the image (the paper), or the image and its mirror image, whose mean probabilities then
-    label it (twice the labeling time; not where left and right matter)."""
+    label_views: Literal["plain", "mirrored", "multiscale"] = "plain"
+    """What a teacher looks at: plain is the image (the paper); mirrored: the image and its mirror image, whose mean
+    probabilities then label it (twice the labeling time; not where left and right matter); multiscale: both at 0.75, 1
+    and 1.5 times their size (eight times, for networks that take images of any size)."""
+    strangers: Literal["keep", "leave_out"] = "keep"
+    """What becomes of unlabeled images that seem to belong to no class, since two teachers (the other network's, or the
+    round before's) label them differently and both are unsure: they are counted, or counted and left out
+    (classification)."""
+    stranger_confidence: Fraction = 0.5
+    """Unsure is less than this."""
+    window: Annotated[list[Count], Field(min_length=2, max_length=2)] | None = None
+    """Height and width of the windows that a teacher looks at images larger than that through, overlapping by a
+    quarter, whose mean probabilities then label them (segmentation; not in the paper). null = the whole image at
+    once."""
     dms_share: Fraction | None = None
     """Difference-maximized sampling (paper, section 4.1.2): in a mutual scheme, a and b start from this share of the
     labels each, overlapping as little as possible; the paper has 0.8. null = both start from all labels."""

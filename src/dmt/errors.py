@@ -22,6 +22,16 @@ class CheckpointError(DMTError, ValueError):
     """A file of weights or of a run folder that does not fit, is broken, or belongs to another run."""
 
 
+class ExportError(DMTError):
+    """A bundle or a file for other programs that cannot be written, or does not say what the network says."""
+
+
+class PartlyReadError(DMTError):
+    """Some of the inputs could not be read; what was made of the others is there."""
+
+    exit_status = 3
+
+
 class RunFolderError(DMTError):
     """A run folder that is in use or already holds another run."""
 

@@ -12,6 +12,8 @@ from typing import Any
 from dmt.errors import CheckpointError
 
 _TEMPORARY = ".dmt-tmp"
+_NAME_SHOWN = 32
+"""Letters of a file's name that its temporary file begins with: all of a very long name would leave no room."""
 WORLD_WRITABLE = 0o002
 """What no file of ours is, whatever the umask."""
 
@@ -26,7 +28,7 @@ def write_atomic(path: Path, write: Callable[[Path], object], *, durable: bool =
             `sync_all` must follow before anything says that they are there.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_TEMPORARY)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:_NAME_SHOWN]}.", suffix=_TEMPORARY)
     os.close(handle)
     temporary = Path(name)
     try:

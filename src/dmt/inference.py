@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from dmt.data.images import to_unit
 from dmt.data.loaders import load_in_order
 from dmt.engine import Engine
 from dmt.signals import stop, stop_requested
@@ -22,7 +23,7 @@ class Images(Protocol):
         """How many images."""
 
     def images(self, positions: Sequence[int]) -> Tensor:
-        """`(n, channels, H, W)` uint8."""
+        """`(n, channels, H, W)`, uint8 levels or float32."""
 
     def size(self, position: int) -> tuple[int, int]:
         """Height and width of an image."""
@@ -98,7 +99,7 @@ def batches_of_one_size(part: Images, batch_size: int) -> list[list[int]]:
 @torch.inference_mode()
 def _logits(networks: Sequence[nn.Module], images: Tensor, engine: Engine) -> list[Tensor]:
     """Logits in fp32, whatever the run trains in: bf16 logits would tie where confidences are ranked."""
-    scaled = images.to(engine.device, non_blocking=True).float().div_(255).to(memory_format=torch.channels_last)
+    scaled = to_unit(images.to(engine.device, non_blocking=True)).to(memory_format=torch.channels_last)
     modes = [network.training for network in networks]
     try:
         return [network.eval()(scaled) for network in networks]

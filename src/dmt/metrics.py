@@ -20,9 +20,9 @@ def accuracy(confusion: Tensor) -> float:
 
 
 def per_class_accuracy(confusion: Tensor) -> Tensor:
-    """`(C,)` percent of every true class predicted right (recall); NaN for a class without sites."""
+    """`(*, C, C)` counts -> `(*, C)` percent of every true class predicted right; NaN for a class without sites."""
     confusion = confusion.double()
-    return 100.0 * confusion.diagonal() / confusion.sum(dim=1)
+    return 100.0 * confusion.diagonal(dim1=-2, dim2=-1) / confusion.sum(dim=-1)
 
 
 def intersection_over_union(confusion: Tensor) -> Tensor:
@@ -47,6 +47,30 @@ def fine_grained_accuracy(probabilities: Tensor, target: Tensor) -> float:
     """
     confidence, prediction = probabilities.double().max(dim=1)
     return float(100.0 * (confidence * (prediction == target)).mean())
+
+
+def calibration_bins(confidence: np.ndarray, *, num_bins: int) -> np.ndarray:
+    """The bin of each confidence in [0, 1], of any shape: bin b holds [b, b + 1) / num_bins, the last one 1 as well."""
+    bins: np.ndarray = np.minimum((confidence.astype(np.float64) * num_bins).astype(np.int64), num_bins - 1)
+    return bins
+
+
+def calibration_error(confidence: np.ndarray, right: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Expected calibration error, percent: how far confidence and accuracy are apart.
+
+    Sum over bins of |sum of confidences - number right| / all sites: gaps, weighed by the bins' shares of the sites.
+
+    Args:
+        confidence: `(*, bins)` sum of the confidences in each bin.
+        right: `(*, bins)` number of right decisions in it.
+        counts: `(*, bins)` number of sites in it.
+
+    Returns:
+        `(*)`; NaN where there is no site.
+    """
+    with np.errstate(invalid="ignore"):
+        error: np.ndarray = 100.0 * np.abs(confidence - right).sum(axis=-1) / counts.sum(axis=-1)
+    return error
 
 
 def scaled_log_loss(probabilities: Tensor, target: Tensor) -> float:

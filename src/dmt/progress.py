@@ -1,5 +1,7 @@
 """Observers that need no terminal."""
 
+from typing import TextIO
+
 
 class Silent:
     """An observer that keeps everything to itself."""
@@ -21,3 +23,18 @@ class Silent:
 
     def message(self, text: str) -> None:
         """Ignored."""
+
+
+class Lines(Silent):
+    """An observer that writes a line for each stage that is done, and every message, to a stream."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def stage_finished(self, title: str, note: str) -> None:
+        """A line."""
+        self._stream.write(f"[dmt] {title}: {note}\n")
+
+    def message(self, text: str) -> None:
+        """A line."""
+        self._stream.write(f"[dmt] {text}\n")

@@ -51,8 +51,9 @@ def build_result(
         "supervised": {"network": "a", **_test_figures(records[0], class_names)},
         "rounds": rounds,
         "last_round": _short(last),
-        "best_round": _short(max(rounds, key=_headline)),
     }
+    if parts.test is not None:
+        result["best_round"] = _short(max(rounds, key=_headline))
     if ensemble is not None:
         result["ensemble"] = ensemble.figures()
     result["picked"] = {"what": choice.stage.title, "why": choice.why}

@@ -9,7 +9,6 @@ from types import ModuleType
 from typing import Any
 
 from torch import nn
-from torch.utils.data import Dataset
 
 from dmt.assemble import build_arms, learnable, load_data, network_builder, resolve_validation
 from dmt.choose import choose, unequal_pair
@@ -36,7 +35,7 @@ from dmt.types import Observer, Stage
 
 def run(
     config: Config | Mapping[str, Any] | str | Path,
-    datasets: Mapping[str, Dataset[Any]] | None = None,
+    datasets: Mapping[str, Any] | DataSet | None = None,
     models: Mapping[str, nn.Module | Callable[[], nn.Module]] | None = None,
     *,
     run_dir: str | Path | None = None,
@@ -49,8 +48,10 @@ def run(
 
     Args:
         config: a `Config`, a dict, a preset's name or a YAML file.
-        datasets: own map-style torch data sets by part: `train` and `test`, or `labeled`, `unlabeled` and `test`, each
-            with an optional `validation`; items are (image, label), or images alone in `unlabeled`.
+        datasets: one's own data by part: `train`, or `labeled` and `unlabeled`, each with an optional `test` and
+            `validation`. A part is a map-style torch data set of (image, label) or a pair of arrays (X, y); in
+            `unlabeled`, images alone will do. In segmentation a label is a mask `(H, W)`, or None. Without `test` no
+            figures are reported.
         models: own networks `a` (and `b`), from images in [0, 1] to logits `(N, C)`: a function that makes a fresh one,
             or a module whose weights every stage that starts from scratch begins with.
         run_dir: the run folder; by default named after method, seed and config under `runs/`.

@@ -220,6 +220,8 @@ def _metadata(setting: Setting, network: Network) -> dict[str, str]:
         "preprocessing": asdict(network.preprocessing),
         "class_names": setting.data.class_names,
         "image_size": setting.data.image_size,
+        "channels": setting.data.channels,
+        "value_range": setting.data.pixel_rule.value_range,
         "palette": setting.data.palette,
     }
     return {METADATA_KEY: json.dumps(described)}

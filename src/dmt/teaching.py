@@ -4,17 +4,25 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from dmt.config_files import config_hash
+from dmt.config_sections import RoundsConfig
 from dmt.data.pseudo_labels import Provenance, PseudoLabels, PseudoStore, PseudoSummary, WithoutLabels
+from dmt.data.pseudo_table import LabelStore
 from dmt.errors import DataError
 from dmt.evaluate import pseudo_label_figures
 from dmt.label import Predict, label, renormalized_by, weights_hash
-from dmt.models.mirrored import Mirrored
+from dmt.models.label_views import LabelViews
+from dmt.models.windowed import Windowed
 from dmt.resources import require_space
 from dmt.setting import Arm, Setting, load_trained, stage_of
 from dmt.stage_files import weights_path
+from dmt.strangers import earlier_labeling, report, strangers
 from dmt.types import BY_SHARES, PseudoSpec, Stage
+
+LABEL_SCALES = {"mirrored": (1.0,), "multiscale": (0.75, 1.0, 1.5)}
+"""Sizes at which a teacher looks at an image and its mirror image."""
 
 
 def pseudo_labels(setting: Setting, arm: Arm, stage: Stage) -> tuple[PseudoLabels | None, dict[str, Any]]:
@@ -29,9 +37,37 @@ def pseudo_labels(setting: Setting, arm: Arm, stage: Stage) -> tuple[PseudoLabel
     if stage.pseudo is None:
         without = WithoutLabels(arm.parts.unlabeled, setting.config.ignore_label, setting.task.is_dense)
         return without, {"top_fraction": None, "num_pseudo_labels": len(without)}
-    pseudo = _select(setting, arm, stage, stage.pseudo)
+    strange = _strangers(setting, arm, stage, stage.pseudo)
+    pseudo = _select(setting, arm, stage, stage.pseudo, strange)
     facts = {"top_fraction": stage.pseudo.top_fraction, **_facts(pseudo.summary)}
+    if strange is not None:
+        facts["strangers"] = int(strange.sum())
     return pseudo, facts | _truth_figures(setting, arm, pseudo)
+
+
+def _strangers(setting: Setting, arm: Arm, stage: Stage, spec: PseudoSpec) -> Tensor | None:
+    """The unlabeled images that seem to belong to no class; None where only one teacher has spoken yet."""
+    before, rounds = earlier_labeling(setting.plan, stage), setting.config.rounds
+    if before is None or before.pseudo is None:
+        return None
+    stores = [
+        _labeled_store(setting, arm, one, pseudo, folder="pseudo_labels")
+        for one, pseudo in ((stage, spec), (before, before.pseudo))
+    ]
+    tables = [store.read() for store in stores if isinstance(store, LabelStore)]
+    if len(tables) < 2:
+        return None
+    strange = strangers(*tables, below=rounds.stranger_confidence)
+    sentence = report(
+        arm.title(stage),
+        int(strange.sum()),
+        len(strange),
+        below=rounds.stranger_confidence,
+        left_out=rounds.strangers == "leave_out",
+    )
+    if sentence is not None:
+        setting.observer.message(sentence)
+    return strange
 
 
 def _truth_figures(setting: Setting, arm: Arm, pseudo: PseudoLabels) -> dict[str, float]:
@@ -56,7 +92,7 @@ def _facts(summary: PseudoSummary) -> dict[str, Any]:
     }
 
 
-def _select(setting: Setting, arm: Arm, stage: Stage, spec: PseudoSpec) -> PseudoLabels:
+def _select(setting: Setting, arm: Arm, stage: Stage, spec: PseudoSpec, strange: Tensor | None) -> PseudoLabels:
     """Label with the teacher, unless that is done, and keep the most confident part."""
     store = _labeled_store(setting, arm, stage, spec, folder="pseudo_labels")
     shares = class_shares(setting, arm) if spec.selection in BY_SHARES else ()
@@ -68,6 +104,8 @@ def _select(setting: Setting, arm: Arm, stage: Stage, spec: PseudoSpec) -> Pseud
         store = _labeled_store(setting, arm, stage, spec, folder="pseudo_labels/renormalized", predict=predict)
         chosen = store.select(replace(spec, selection="per_class", top_fraction=1.0), class_shares=())
         pseudo = chosen.summarized_as(replace(direct.summary, kept=chosen.summary.kept))
+    elif isinstance(store, LabelStore) and setting.config.rounds.strangers == "leave_out":
+        pseudo = store.select(spec, class_shares=shares, without=strange)
     else:
         pseudo = store.select(spec, class_shares=shares)
     _warn_never_predicted(setting, arm.title(stage), pseudo.summary)
@@ -98,9 +136,8 @@ def _labeled_store(
     store = setting.task.open_store(arm.path(stage) / folder, arm.parts.unlabeled.keys, provenance, setting.data)
     if not store.is_whole():
         require_label_space(setting, arm, stage)
-        teacher = load_trained(setting, arm, teaching)
         label(
-            Mirrored(teacher) if setting.config.rounds.label_views == "mirrored" else teacher,
+            _with_views(load_trained(setting, arm, teaching), setting.config.rounds),
             arm.parts.unlabeled,
             store,
             predict=predict,
@@ -111,6 +148,13 @@ def _labeled_store(
             observer=setting.observer,
         )
     return store
+
+
+def _with_views(teacher: nn.Module, rounds: RoundsConfig) -> nn.Module:
+    """What a teacher looks at: the image or both ways round, all of it or window by window."""
+    if rounds.label_views in LABEL_SCALES:
+        teacher = LabelViews(teacher, scales=LABEL_SCALES[rounds.label_views])
+    return teacher if rounds.window is None else Windowed(teacher, (rounds.window[0], rounds.window[1]))
 
 
 def require_label_space(setting: Setting, arm: Arm, stage: Stage) -> None:

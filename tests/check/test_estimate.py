@@ -8,7 +8,7 @@ import pytest
 from check.tiny_sets import class_folders
 from dmt.assemble import draw_split, load_data, parts_of
 from dmt.check import check
-from dmt.check.estimate import Estimate, Measured, estimate, in_words
+from dmt.check.estimate import Estimate, Measured, estimate, in_words, looks_at
 from dmt.check.measure import FEW_STEPS, NUM_STEPS, PATIENCE
 from dmt.config import Config
 from dmt.config_files import load_config
@@ -120,3 +120,8 @@ def test_folds_repeat_everything(tmp_path: Path) -> None:
 )
 def test_seconds_in_words(seconds: float, words: str) -> None:
     assert in_words(seconds) == words
+
+
+@pytest.mark.parametrize(("views", "looks"), [("plain", 1), ("mirrored", 2), ("multiscale", 2 * (0.5625 + 1 + 2.25))])
+def test_looks_of_a_teacher_cost_by_their_area(views: str, looks: float) -> None:
+    assert looks_at(load_config("camvid-46", [f"rounds.label_views={views}"])) == looks

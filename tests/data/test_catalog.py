@@ -193,7 +193,8 @@ def test_statistics_of_several_channels() -> None:
 def test_unknown_name() -> None:
     with pytest.raises(
         ConfigError,
-        match=r"'fashion-mist', an unknown data set; those for classification are digits, fashion-mnist, cifar-10, folder, manifest, huggingface\. "
+        match=r"'fashion-mist', an unknown data set; those for classification are digits, fashion-mnist, cifar-10, "
+        r"folder, manifest, huggingface\. "
         r"Did you mean 'fash",
     ):
         load("fashion-mist")
@@ -202,7 +203,8 @@ def test_unknown_name() -> None:
 
 def test_data_sets_of_the_other_task() -> None:
     with pytest.raises(
-        ConfigError, match=r"'voc', a data set for segmentation; those for classification are digits, .*, huggingface\.$"
+        ConfigError,
+        match=r"'voc', a data set for segmentation; those for classification are digits, .*, huggingface\.$",
     ):
         load("voc")
     with pytest.raises(

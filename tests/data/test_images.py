@@ -33,7 +33,7 @@ def test_array_images() -> None:
 @pytest.mark.parametrize(
     ("pixels", "truth"),
     [
-        (torch.zeros(2, 1, 2, 2), torch.zeros(2, dtype=torch.int64)),
+        (torch.zeros(2, 1, 2, 2, dtype=torch.float64), torch.zeros(2, dtype=torch.int64)),
         (torch.zeros(2, 2, 2, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64)),
         (torch.zeros(2, 1, 2, 2, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64)),
         (torch.zeros(2, 1, 2, 2, dtype=torch.uint8), torch.zeros(2, dtype=torch.int32)),

@@ -43,6 +43,32 @@ def wrap(**parts: Dataset[Any]) -> Any:
     return data_set_from_torch(parts, name="mine", image_size=None)
 
 
+def arrays(*labels: int) -> tuple[np.ndarray, np.ndarray]:
+    """The same as `some`, as a pair of arrays."""
+    pixels = np.stack([some(list(labels))[i][0].numpy()[0] for i in range(len(labels))])
+    return pixels, np.array(labels)
+
+
+def test_a_pair_of_arrays_is_what_a_torch_data_set_is() -> None:
+    torch_data = wrap(train=some([0, 1, -1, 1]), test=some([0, 1]))
+    data = wrap(train=arrays(0, 1, -1, 1), test=arrays(0, 1))
+    assert torch.equal(data.train.images(range(4)), torch_data.train.images(range(4)))
+    assert torch.equal(data.train.labels(range(4)), torch_data.train.labels(range(4)))
+    assert (data.mean, data.std) == (torch_data.mean, torch_data.std)
+
+
+@pytest.mark.parametrize("form", [np.asarray, torch.as_tensor])
+def test_an_array_alone_is_unlabeled(form: Any) -> None:
+    pixels, labels = arrays(0, 1, 1)
+    data = wrap(labeled=(pixels, labels), unlabeled=form(pixels[:2]))
+    assert data.train.labels(range(5)).tolist() == [0, 1, 1, -1, -1]
+    assert torch.equal(data.train.images([0, 1]), data.train.images([3, 4]))
+
+
+def test_the_test_part_may_be_absent() -> None:
+    assert wrap(train=some([0, 1])).test is None
+
+
 def test_a_train_part_is_taken_as_it_is() -> None:
     data = wrap(train=some([0, 1, -1, 2, 1]), test=some([0, 1]))
     assert data.train.labels(range(5)).tolist() == [0, 1, -1, 2, 1]
@@ -86,10 +112,15 @@ def test_images_are_resized_in_every_part() -> None:
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ({"train": some([0, 1])}, "needs `test`"),
         ({"test": some([0, 1])}, "either `train` or `labeled`"),
         ({"train": some([0, 1]), "labeled": some([0, 1]), "test": some([0, 1])}, "either `train` or `labeled`"),
         ({"train": some([0, 1]), "test": some([0, 1]), "val": some([0, 1])}, "unknown part 'val'"),
+        ({"train": some([0, 1]), "test": some([])}, "`test` of datasets is empty"),
+        ({"train": (np.zeros((2, 4, 6), np.uint8), [0, 1, 1])}, "has 2 images in X and 3 labels in y"),
+        ({"train": (np.zeros((2, 4, 6), np.uint8), [0, 1], 5)}, "is a tuple of 3; a pair of arrays"),
+        ({"train": (np.zeros((2, 4, 6), np.uint8), 1)}, r"y of datasets\['train'\] is a int"),
+        ({"train": (np.zeros((2, 9), np.uint8), [0, 1])}, r"\(H, W\) or \(H, W, channels\) is needed"),
+        ({"train": (np.zeros((2, 4, 6), np.uint8), ["cat", "dog"])}, "is 'cat', no whole number"),
         ({"train": some([-1, -1]), "test": some([0, 1])}, "No image .* has a label"),
         ({"train": some([0, 2]), "test": some([0, 1])}, r"found \[0, 2\]"),
         ({"train": some([1, 2]), "test": some([0, 1])}, r"found \[1, 2\]"),

@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 from safetensors.numpy import save_file
 
+from dmt.export import export_bundle
 from tiny_folders import write_folder
 
 Spoil = Callable[[Path], list[str]]
@@ -174,6 +175,23 @@ def _edit_json(path: Path, **changes: object) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
+def _bundle(change: Callable[[Path], object], *arguments: str) -> Spoil:
+    """The finished run is exported, and something about the bundle changed."""
+
+    def spoil(root: Path) -> list[str]:
+        export_bundle(root / "run", root / "bundle")
+        change(root / "bundle")
+        return list(arguments or ["predict", "bundle", "data/images", "-o", "classes.csv"])
+
+    return spoil
+
+
+def _weights_elsewhere(bundle: Path) -> None:
+    values = json.loads((bundle / "model.json").read_text())
+    next(iter(values["networks"].values()))["weights"] = "../run/supervised/ema.safetensors"
+    _edit_json(bundle / "model.json", **values)
+
+
 GRAY = np.zeros((24, 20), np.uint8)
 
 BAD_INPUTS: dict[str, dict[str, Spoil]] = {
@@ -318,6 +336,32 @@ BAD_INPUTS: dict[str, dict[str, Spoil]] = {
         "a split that names an unknown image": _unfinished(
             lambda run: (run / "splits/labeled.txt").write_text("train/99999\n")
         ),
+    },
+    "Trained models": {
+        "a folder that is no model": _just("predict", "data", "data/images", "-o", "classes.csv"),
+        "a run that is not finished": lambda root: (
+            (root / "run/result.json").unlink(),
+            ["predict", "run", "data/images", "-o", "classes.csv"],
+        )[-1],
+        "a bundle of a newer version": _bundle(lambda bundle: _edit_json(bundle / "model.json", format=2)),
+        "a model.json cut off": _bundle(lambda bundle: (bundle / "model.json").write_text('{"format"')),
+        "a model.json with an unknown key": _bundle(lambda bundle: _edit_json(bundle / "model.json", run="ls")),
+        "a bundle whose weights lie elsewhere": _bundle(_weights_elsewhere),
+        "a bundle with other weights": _bundle(
+            lambda bundle: [path.write_bytes(b"123") for path in bundle.glob("*.safetensors")]
+        ),
+        "an image cut off among others": lambda root: (
+            _cut("data/images/4.png", 200)(root),
+            ["predict", "run", "data/images", "-o", "classes.csv"],
+        )[-1],
+        "a table of an unknown kind": _just("predict", "run", "data/images", "-o", "classes.xls"),
+        "windows on whole images": _just("predict", "run", "data", "-o", "x.csv", "--window", "8x8"),
+        "nothing to predict": _just("predict", "run", "fashion", "-o", "classes.csv"),
+        "an evaluation on other data's classes": _just(
+            "evaluate", "run", "--data", "fashion-mnist", "data.root=fashion"
+        ),
+        "a bundle evaluated on nothing": _bundle(lambda _: None, "evaluate", "bundle"),
+        "an export over other files": _just("export", "run", "-o", "data"),
     },
 }
 """Every bad input by what it belongs to."""

@@ -14,12 +14,14 @@ from dmt.checkpoint import load_checkpoint
 from dmt.config_files import load_config
 from dmt.data.image_files import read_image
 from dmt.data.mask_coding import plain_coding
+from dmt.data.pixels import PixelRule
 from dmt.data.pseudo_masks import read_masks
 from dmt.data.readers import read_cifar_batch, read_cifar_class_names, read_idx
 from dmt.data.split_files import read_lines
 from dmt.engine import Engine
 from dmt.errors import DMTError
 from dmt.files import read_json
+from dmt.models.bundle import read_bundle
 from dmt.models.network import Network, Preprocessing
 from dmt.models.weights import load_weights, read_metadata
 from dmt.scores import load_scores
@@ -52,6 +54,8 @@ READERS: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "config": ("x.yaml", load_config),
     "list": ("labeled.txt", read_lines),
     "JSON": ("x.json", read_json),
+    "bundle": ("model.json", lambda path: read_bundle(path.parent)),
+    "array": ("x.npy", PixelRule(channels=1).read),
 }
 """All that reads a file from outside: how it is named, and who reads it."""
 

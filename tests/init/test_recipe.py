@@ -79,7 +79,7 @@ def test_camvid_gets_the_settings_that_were_measured_on_it() -> None:
     for section in ("rounds", "loss", "optimizer", "batch", "crop", "augment", "duration"):
         assert getattr(found, section) == getattr(preset, section), section
     assert found.data.image_size == preset.data.image_size
-    assert [found.networks.a.options["output_stride"], found.networks.b.options["output_stride"]] == [32, 16]
+    assert [found.networks.a.options["output_stride"], found.networks.b.options["output_stride"]] == [32, 32]
 
 
 def test_few_labels_are_all_learned_from_and_many_let_some_choose() -> None:

@@ -194,6 +194,7 @@ def test_head_branches_are_refused_where_there_are_none(name, task):
 def test_every_form_of_name_is_its_own():
     examples = {
         "small_cnn": "small_cnn",
+        "small_mlp": "small_mlp",
         "wrn_<depth>_<width>": "wrn_28_2",
         "small_unet": "small_unet",
         "timm:<name>": "timm:resnet18",
@@ -286,3 +287,23 @@ def test_a_failing_download_offers_a_file_instead(monkeypatch, name):
 def test_a_fresh_squeezenet_has_no_relu_on_its_logits() -> None:
     network = build("torchvision:squeezenet1_0").eval()
     assert (network(torch.rand(2, 3, 64, 64)) < 0).any()
+
+
+@pytest.mark.parametrize("name", ["timm:resnet10t", "small_cnn", "wrn_10_1"])
+@pytest.mark.parametrize("bands", [2, 5])
+def test_bands_that_are_no_colors(name, bands):
+    network = build(name, channels=bands)
+    assert network.preprocessing.channels == bands
+    assert network.preprocessing.mean == (0.4,) * bands
+    assert network.eval()(torch.rand(2, bands, 32, 32)).shape == (2, 5)
+
+
+def test_masks_of_bands():
+    network = build("deeplab:timm:mobilenetv1_100", channels=5, task="segmentation")
+    assert network.preprocessing.std == (0.2,) * 5
+    assert network.eval()(torch.rand(1, 5, 32, 48)).shape == (1, 5, 32, 48)
+
+
+def test_gray_is_repeated_for_networks_of_a_library():
+    network = build("timm:resnet10t", channels=1)
+    assert network.preprocessing.channels == 3

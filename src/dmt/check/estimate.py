@@ -9,6 +9,7 @@ from dmt.data.memory import DEFAULT_BYTES
 from dmt.data.parts import Parts
 from dmt.stages import stage_steps
 from dmt.tasks import TASKS
+from dmt.teaching import LABEL_SCALES
 from dmt.types import Stage
 
 
@@ -104,10 +105,11 @@ def estimate(
         own = stage_steps(config, parts, stage, _pseudo_labels(config, parts, stage))
         steps += own
         seconds += own * measured.seconds_a_step[kind_of(stage)]
-        seconds += _labeling_passes(config, stage) * len(parts.unlabeled) * measured.seconds_a_label
+        looks = _stores(stage) * looks_at(config) * len(parts.unlabeled)
+        seconds += looks * measured.seconds_a_label
     scored = len(parts.test or ()) + len(parts.validation or ())
     seconds += len(plan) * scored * measured.seconds_a_score
-    stores = sum(_labeling_passes(config, stage, views=False) for stage in plan)
+    stores = sum(_stores(stage) for stage in plan)
     moments = 2 if config.optimizer.name == "adamw" else 1
     checkpoint = measured.weights_bytes * (1 + moments)
     disk = arms * (len(plan) * measured.weights_bytes + stores * label_bytes) + checkpoint
@@ -135,12 +137,17 @@ def _pseudo_labels(config: Config, parts: Parts, stage: Stage) -> Sized | None:
     return _Count(max(1, round(fraction * total)))
 
 
-def _labeling_passes(config: Config, stage: Stage, *, views: bool = True) -> int:
-    """How often a stage's teacher labels all unlabeled images; mirrored ones count as two where time is meant."""
+def _stores(stage: Stage) -> int:
+    """How many stores of labels a stage fills, each with a look at all unlabeled images."""
     if stage.pseudo is None:
         return 0
-    passes = 2 if stage.pseudo.selection == "renormalized" else 1
-    return passes * (2 if views and config.rounds.label_views == "mirrored" else 1)
+    return 2 if stage.pseudo.selection == "renormalized" else 1
+
+
+def looks_at(config: Config) -> float:
+    """What a teacher's look at an image costs, in plain looks: other sizes by their area, each mirrored as well."""
+    scales = LABEL_SCALES.get(config.rounds.label_views)
+    return 1.0 if scales is None else 2 * sum(scale**2 for scale in scales)
 
 
 def in_words(seconds: float) -> str:

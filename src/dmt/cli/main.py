@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from dmt import __version__
-from dmt.cli import check, config, demo, init, listing, train
+from dmt.cli import check, config, demo, evaluate, export, init, listing, predict, train
 from dmt.errors import DMTError, StoppedError
 
 UsageError: Any = typer.BadParameter.__mro__[1]
@@ -21,6 +21,10 @@ UsageError: Any = typer.BadParameter.__mro__[1]
 INTERRUPTED = 130
 STOPPED = 4
 RESUME = "The same command goes on where it stopped."
+REPEAT = "The same command starts again; nothing half done was left."
+LESS_MEMORY = "lower batch.size, in a new run folder, if it happens again"
+LESS_IMAGE = "a smaller --batch-size or --window needs less"
+_TRAINING = ("train", "demo")
 
 app = typer.Typer(
     name="dmt",
@@ -34,6 +38,9 @@ app.command("demo")(demo.demo)
 app.command("train")(train.train)
 app.command("init")(init.init)
 app.command("check")(check.check_config)
+app.command("predict")(predict.predict)
+app.command("evaluate")(evaluate.evaluate)
+app.command("export")(export.export)
 app.command("list")(listing.list_names)
 app.command("config")(config.show_config)
 
@@ -75,13 +82,18 @@ def _status(errors: Console) -> int:
         status = 2
     except Exception as error:  # noqa: BLE001 - the last resort: our bug
         if shortage := _shortage(error):
-            errors.print(f"[red]error:[/] {shortage} ({_plain(error)}). {RESUME}")
+            errors.print(f"[red]error:[/] {shortage} ({_plain(error)}). {RESUME if _trains() else REPEAT}")
             return STOPPED
         errors.print(f"[red]bug:[/] {_plain(type(error).__name__)}: {_plain(error)}. Traceback in {_log_traceback()}")
         status = 1
     if status == INTERRUPTED:  # newer versions of Typer catch the interrupt themselves and return this
-        errors.print(f"Interrupted. {RESUME}")
+        errors.print(f"Interrupted. {RESUME if _trains() else REPEAT}")
     return int(status or 0)
+
+
+def _trains() -> bool:
+    """Whether the command is one that goes on where it stopped."""
+    return any(argument in _TRAINING for argument in sys.argv[1:2])
 
 
 def _shortage(error: Exception) -> str:
@@ -90,7 +102,7 @@ def _shortage(error: Exception) -> str:
         return "The disk is full"
     # By name, so that torch is not loaded to ask; on a CPU, torch has no error of its own for it.
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "allocate memory" in str(error):
-        return "Out of memory; lower batch.size, in a new run folder, if it happens again"
+        return f"Out of memory; {LESS_MEMORY if _trains() else LESS_IMAGE}"
     return ""
 
 

@@ -2,7 +2,7 @@
 
 A transform takes `(N, channels, H, W)` images and a numpy generator, from which it draws each parameter as an array of
 N: what an image gets does not depend on the device. Transforms before `to_float` work on levels 0..255 (uint8), those
-after it on float32 in [0, 1].
+after it on float32 in [0, 1]. Images of real numbers are float32 from the start.
 """
 
 from collections.abc import Callable
@@ -16,13 +16,14 @@ from torch.nn import functional
 from torchvision.transforms.v2 import functional as F
 
 from dmt.config_files import did_you_mean
+from dmt.data.images import to_unit
 from dmt.data.randaugment import CIFAR_OPERATIONS, REFERENCE_OPERATIONS, RandomOperation
 from dmt.errors import ConfigError
 
 Transform: TypeAlias = Callable[[Tensor, np.random.Generator], Tensor]
 
 Augment: TypeAlias = Callable[[Tensor, np.random.Generator], Tensor]
-"""uint8 `(N, channels, H, W)` -> float32 in [0, 1], same shape."""
+"""Images `(N, channels, H, W)`, uint8 levels or float32 -> float32, of levels in [0, 1], same shape."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,9 @@ class Compose:
 
 
 def to_float(images: Tensor, generator: np.random.Generator) -> Tensor:
-    """Levels 0..255 to float32 in [0, 1]; draws nothing."""
+    """Levels 0..255 to float32 in [0, 1], real numbers as they are; draws nothing."""
     del generator
-    return images.float().div_(255)
+    return to_unit(images)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,6 +230,9 @@ AUGMENTS: dict[str, Callable[[], Augment]] = {
     ),
 }
 """Every augmentation by its name."""
+
+ON_LEVELS = frozenset({"reference", "cifar"})
+"""Those that need levels: images of real numbers cannot go through them."""
 
 _DEFAULTS = {"digits": "digits", "fashion-mnist": "fashion-mnist", "cifar-10": "cifar"}
 

@@ -23,14 +23,15 @@ _RESIZE_CHUNK = 4096
 class ImageSet(Protocol):
     """Images with their labels; `index` is 0 .. len - 1 everywhere.
 
-    In segmentation images may differ in size; then only those of one size can be asked for in one call.
+    In segmentation images may differ in size; then only those of one size can be asked for in one call. Images are
+    levels, or real numbers (float32) that come to networks as they are, whatever their range: see `to_unit`.
     """
 
     def __len__(self) -> int:
         """How many images."""
 
     def images(self, indices: Sequence[int]) -> Tensor:
-        """`(n, channels, H, W)` uint8."""
+        """`(n, channels, H, W)`, uint8 levels or float32."""
 
     def labels(self, indices: Sequence[int]) -> Tensor:
         """`(n, *S)` int64."""
@@ -50,7 +51,7 @@ class ArrayImages:
     """Images held in memory.
 
     Attributes:
-        pixels: `(N, channels, H, W)` uint8.
+        pixels: `(N, channels, H, W)`, uint8 levels or float32.
         truth: `(N,)` int64.
         prefix: begins every key, e.g. `train`.
     """
@@ -60,9 +61,10 @@ class ArrayImages:
     prefix: str
 
     def __post_init__(self) -> None:
-        if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4:
+        if self.pixels.dtype not in (torch.uint8, torch.float32) or self.pixels.ndim != 4:
             raise DataError(
-                f"Images of '{self.prefix}' should be uint8 (N, channels, H, W), but are {_describe(self.pixels)}."
+                f"Images of '{self.prefix}' should be uint8 or float32 (N, channels, H, W), but are "
+                f"{_describe(self.pixels)}."
             )
         if self.truth.dtype != torch.int64 or self.truth.shape != self.pixels.shape[:1]:
             raise DataError(
@@ -74,7 +76,7 @@ class ArrayImages:
         return len(self.pixels)
 
     def images(self, indices: Sequence[int]) -> Tensor:
-        """`(n, channels, H, W)` uint8."""
+        """`(n, channels, H, W)`, as `pixels`."""
         return self.pixels[_index(indices)]
 
     def labels(self, indices: Sequence[int]) -> Tensor:
@@ -104,7 +106,7 @@ class DataSet:
         train: images to draw labeled, unlabeled and validation parts from.
         test: images for reported figures only; None where the data bring none.
         validation: a validation part that the data bring.
-        mean, std: per channel, of pixels in [0, 1].
+        mean, std: per channel, of images as networks get them: levels in [0, 1].
         labeled: indices of the training images that are the labeled ones, where the data settle it.
         unlabeled: likewise; None = all training images that are neither labeled nor set aside.
         palette: an RGB color for each class, in segmentation.
@@ -161,29 +163,44 @@ def readable_sizes(images: ImageSet) -> Iterator[tuple[int, tuple[int, int]]]:
             yield index, images.size(index)
 
 
+def to_unit(images: Tensor) -> Tensor:
+    """Images as networks get them: levels 0..255 as float32 in [0, 1], real numbers as they are."""
+    return images if images.is_floating_point() else images.float().div_(255)
+
+
 def resize(images: Tensor, image_size: tuple[int, int]) -> Tensor:
     """Resize bilinearly, with antialiasing where it shrinks.
 
     Args:
-        images: `(N, channels, H, W)` uint8.
+        images: `(N, channels, H, W)`, uint8 levels, which are rounded again, or float32.
         image_size: (height, width).
     """
     if tuple(images.shape[-2:]) == tuple(image_size):
         return images
     # Floats, since torchvision's kernels for bytes differ by machine.
     chunks = [
-        F.resize(chunk.float(), list(image_size), antialias=True).round_().clamp_(0, 255).to(torch.uint8)
+        like(images, F.resize(chunk.float(), list(image_size), antialias=True))
         for chunk in torch.split(images, _RESIZE_CHUNK)
     ]
     return torch.cat(chunks)
 
 
+def like(images: Tensor, resampled: Tensor) -> Tensor:
+    """Resampled floats as levels where the images they come from are levels."""
+    return resampled if images.is_floating_point() else resampled.round_().clamp_(0, 255).to(torch.uint8)
+
+
 def pixel_statistics(pixels: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel, of pixels in [0, 1], exactly: from counts of the 256 levels.
+    """Mean and standard deviation of each channel, of images as networks get them.
+
+    Those of levels are exact: from counts of the 256 levels.
 
     Args:
-        pixels: `(N, channels, H, W)` uint8.
+        pixels: `(N, channels, H, W)`, uint8 levels or float32.
     """
+    if pixels.is_floating_point():
+        std, mean = torch.std_mean(pixels.double(), dim=(0, 2, 3), correction=0)
+        return tuple(mean.tolist()), tuple(std.tolist())
     return _moments([_level_counts(channel) for channel in pixels.unbind(dim=1)])
 
 

@@ -125,13 +125,8 @@ def _with_shards(listing: Listing, config: DataConfig) -> Listing:
 def _class_names(listing: Listing, config: DataConfig) -> tuple[str, ...]:
     """The classes that the config names, else those of all labels, in alphabetical order."""
     found = sorted({label for label in listing.labels if label is not None}, key=_natural)
-    if config.class_names is None:
-        names = tuple(found)
-    elif isinstance(config.class_names, list):
-        names = tuple(config.class_names)
-    else:
-        path = find_list(config.class_names, root=listing.root, key="data.class_names")
-        names = tuple(line.strip() for _, line in read_lines(path))
+    named = named_classes(config, root=listing.root)
+    names = tuple(found) if named is None else named
     if len(found) < 2 and len(names) < 2:
         what = f"one class ({names[0]})" if names else "no label"
         raise DataError(f"{listing.origin} holds {what}; a classifier needs labels of two classes or more.")
@@ -139,6 +134,18 @@ def _class_names(listing: Listing, config: DataConfig) -> tuple[str, ...]:
     if twice:
         raise DataError(f"data.class_names names {twice[0]!r} twice; each class has a name of its own.")
     return names
+
+
+def named_classes(config: DataConfig, *, root: Path | None) -> tuple[str, ...] | None:
+    """The classes that the config names, itself or in a file; None where it names none.
+
+    Raises:
+        DataError: there is no such file.
+    """
+    if config.class_names is None or isinstance(config.class_names, list):
+        return None if config.class_names is None else tuple(config.class_names)
+    path = find_list(config.class_names, root=root, key="data.class_names")
+    return tuple(line.strip() for _, line in read_lines(path))
 
 
 def _natural(name: str) -> tuple[bool, int, str]:

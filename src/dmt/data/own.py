@@ -1,14 +1,16 @@
-"""A user's torch data sets as a data set of ours: `dmt.run(config, datasets=...)`."""
+"""A user's torch data sets and arrays as a data set of ours: `dmt.run(config, datasets=...)`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch.utils.data import ConcatDataset, Dataset
 
-from dmt.data.images import DataSet, pixel_statistics
+from dmt.data.arrays import as_dataset
+from dmt.data.images import DataSet, measured, pixel_statistics
 from dmt.data.torch_images import TorchImages
+from dmt.data.torch_masks import TorchMasks
 from dmt.errors import DataError
-from dmt.types import UNLABELED
+from dmt.types import IGNORE_INDEX, UNLABELED
 
 KNOWN_PARTS = ("train", "labeled", "unlabeled", "validation", "test")
 _NUM_MEASURED = 1000
@@ -16,67 +18,116 @@ _NUM_MEASURED = 1000
 
 
 class _WithoutLabels(Dataset[Any]):
-    """The images of a data set whose items may or may not hold labels, each with the label "none"."""
+    """The images of a data set whose items may or may not hold labels, each with the label `label`."""
 
-    def __init__(self, dataset: Any) -> None:
+    def __init__(self, dataset: Any, label: Any) -> None:
         self._dataset = dataset
+        self._label = label
 
     def __len__(self) -> int:
         return len(self._dataset)
 
-    def __getitem__(self, index: int) -> tuple[Any, int]:
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
         item = self._dataset[index]
-        return (item[0] if isinstance(item, tuple | list) else item), UNLABELED
+        return (item[0] if isinstance(item, tuple | list) else item), self._label
 
 
-def data_set_from_torch(
-    datasets: Mapping[str, Dataset[Any]], *, name: str, image_size: tuple[int, int] | None
-) -> DataSet:
-    """Wrap map-style torch data sets.
+def data_set_from_torch(datasets: Mapping[str, Any], *, name: str, image_size: tuple[int, int] | None) -> DataSet:
+    """Wrap map-style torch data sets and arrays for classification.
 
     With `labeled` and `unlabeled`, all images of `labeled` are the labeled ones, and labels that items of `unlabeled`
     may hold are never read. With `train`, labels are drawn from it; items of label -1 are unlabeled.
 
+    Args:
+        datasets: by part; each a torch data set, a pair of arrays `(X, y)`, or an array of images alone.
+        name: of the whole.
+        image_size: (height, width) to resize to; None where all images have one size.
+
     Raises:
         DataError: when parts are missing or unknown, or labels are not 0 .. C-1.
     """
-    unknown = sorted(set(datasets) - set(KNOWN_PARTS))
-    if unknown:
-        raise DataError(f"datasets has the unknown part {unknown[0]!r}; allowed are {', '.join(KNOWN_PARTS)}.")
-    if "test" not in datasets or ("train" in datasets) == ("labeled" in datasets):
-        raise DataError("datasets needs `test`, and either `train` or `labeled` (with `unlabeled`).")
-    for name_of_part, dataset in datasets.items():
-        if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
-            raise DataError(
-                f"datasets[{name_of_part!r}] is a {type(dataset).__name__}; a map-style torch data set is needed."
-            )
-    pools = [datasets["train"]] if "train" in datasets else [datasets["labeled"]]
-    if "unlabeled" in datasets:
-        pools.append(_WithoutLabels(datasets["unlabeled"]))
-    train = TorchImages(dataset=ConcatDataset(pools), prefix="train", image_size=image_size)
-    test = TorchImages(dataset=datasets["test"], prefix="test", image_size=image_size)
-    own = datasets.get("validation")
-    validation = None if own is None else TorchImages(dataset=own, prefix="validation", image_size=image_size)
+    parts = _joined(datasets, without=UNLABELED)
+    sets = {part: TorchImages(dataset=one, prefix=part, image_size=image_size) for part, one in parts.items()}
+    train = sets["train"]
     names = _class_names(train)
-    for part in (test, validation):
-        if part is not None:
-            _check_scored(part, train, num_classes=len(names))
+    for part, images in sets.items():
+        if part != "train":
+            _check_scored(images, train, num_classes=len(names))
     mean, std = pixel_statistics(train.images(range(min(len(train), _NUM_MEASURED))))
+    return _as_data_set(sets, name, names, mean, std)
+
+
+def masked_data_set(
+    datasets: Mapping[str, Any],
+    *,
+    name: str,
+    image_size: tuple[int, int] | None,
+    class_names: Sequence[str] | None = None,
+    ignore_index: int = IGNORE_INDEX,
+) -> DataSet:
+    """Wrap map-style torch data sets and arrays for segmentation.
+
+    Parts are as in `data_set_from_torch`; a label is a mask, and None or a mask that ignores every pixel says that
+    there is none.
+
+    Args:
+        datasets: by part; each a torch data set, a pair of arrays or lists `(X, y)`, or images alone.
+        name: of the whole.
+        image_size: (height, width) to resize to; None leaves every image its own size.
+        class_names: what class 0, 1, ... are called; None = 0 .. the largest value in training masks.
+        ignore_index: the value in masks that counts nothing.
+
+    Raises:
+        DataError: when parts are missing or unknown, or masks hold other values than classes.
+    """
+    parts = _joined(datasets, without=None)
+    sets = {
+        part: TorchMasks(dataset=one, prefix=part, image_size=image_size, ignore_index=ignore_index)
+        for part, one in parts.items()
+    }
+    train = sets["train"]
+    names = tuple(class_names) if class_names is not None else _names_of_masks(train)
+    for part, images in sets.items():
+        _check_masks(images, num_classes=len(names), all_known=part != "train")
+        _check_channels(images, train)
+    mean, std = measured(train, at_most=_NUM_MEASURED)
+    return _as_data_set(sets, name, names, mean, std)
+
+
+def _as_data_set(
+    sets: Mapping[str, TorchImages], name: str, names: tuple[str, ...], mean: tuple[float, ...], std: tuple[float, ...]
+) -> DataSet:
     return DataSet(
         name=name,
         class_names=names,
-        train=train,
-        test=test,
-        validation=validation,
+        train=sets["train"],
+        test=sets.get("test"),
+        validation=sets.get("validation"),
         mean=mean,
         std=std,
     )
 
 
+def _joined(datasets: Mapping[str, Any], *, without: Any) -> dict[str, Any]:
+    """The parts `train`, `validation` and `test`; what comes without a label has the label `without`."""
+    unknown = sorted(set(datasets) - set(KNOWN_PARTS))
+    if unknown:
+        raise DataError(f"datasets has the unknown part {unknown[0]!r}; allowed are {', '.join(KNOWN_PARTS)}.")
+    if ("train" in datasets) == ("labeled" in datasets):
+        raise DataError("datasets needs either `train` or `labeled` (with `unlabeled`).")
+    parts = {part: as_dataset(one, name=part) for part, one in datasets.items()}
+    pools = [parts["train"] if "train" in parts else parts["labeled"]]
+    if "unlabeled" in parts:
+        pools.append(_WithoutLabels(parts["unlabeled"], without))
+    kept: dict[str, Any] = {part: parts[part] for part in ("validation", "test") if part in parts}
+    for part, one in kept.items():
+        if len(one) == 0:
+            raise DataError(f"The part `{part}` of datasets is empty; leave it out or fill it.")
+    return {"train": ConcatDataset(pools), **kept}
+
+
 def _check_scored(part: TorchImages, train: TorchImages, *, num_classes: int) -> None:
-    """Refuse a part to be scored on that is empty, or differs from the training images in classes or channels."""
-    if len(part) == 0:
-        raise DataError(f"The part `{part.prefix}` of datasets is empty; leave it out or fill it.")
+    """Refuse a part to be scored on that differs from the training images in classes, size or channels."""
     labels = part.labels(range(len(part)))
     wrong = ((labels < 0) | (labels >= num_classes)).nonzero()
     if len(wrong):
@@ -104,3 +155,34 @@ def _class_names(train: TorchImages) -> tuple[str, ...]:
     if len(found) < 2:
         raise DataError("All labels are of one class; two or more are needed.")
     return tuple(str(label) for label in range(int(known.max()) + 1))
+
+
+def _names_of_masks(train: TorchMasks) -> tuple[str, ...]:
+    largest = [int(mask[mask != IGNORE_INDEX].max()) for mask in map(train.mask, range(len(train))) if mask is not None]
+    if not largest:
+        raise DataError("No image of the data sets has a mask; dmt learns from a few masks and many images.")
+    if max(largest) < 1:
+        raise DataError("All masks are of one class, 0; two or more are needed. Or name the classes: data.class_names.")
+    return tuple(str(label) for label in range(max(largest) + 1))
+
+
+def _check_masks(part: TorchMasks, *, num_classes: int, all_known: bool) -> None:
+    """Refuse masks that hold a class which there is not, and missing ones where images are scored."""
+    for index in range(len(part)):
+        mask = part.mask(index)
+        if mask is None:
+            if all_known:
+                raise DataError(f"Item {index} of `{part.prefix}` has no mask; what is scored on needs masks.")
+            continue
+        wrong = mask[(mask >= num_classes) & (mask != IGNORE_INDEX)]
+        if len(wrong):
+            raise DataError(
+                f"The mask of item {index} of `{part.prefix}` holds the class {int(wrong[0])}; the classes are "
+                f"0 .. {num_classes - 1}, by the training masks or data.class_names."
+            )
+
+
+def _check_channels(part: TorchMasks, train: TorchMasks) -> None:
+    found, expected = part.images([0]).shape[1], train.images([0]).shape[1]
+    if found != expected:
+        raise DataError(f"Images of `{part.prefix}` have {found} channels, training images {expected}.")

@@ -13,7 +13,7 @@ from torch import Tensor
 from dmt.data.pseudo_labels import Gather, Provenance, PseudoSummary, check_images, check_manifest, write_manifest
 from dmt.files import write_atomic
 from dmt.selection import decode_confidence, select_top
-from dmt.types import BY_SHARES, Prediction, PseudoSpec
+from dmt.types import BY_SHARES, UNLABELED, Prediction, PseudoSpec
 
 TABLE = "labels.parquet"
 
@@ -78,9 +78,19 @@ class LabelStore:
         label = torch.tensor(table["label"].to_numpy(), dtype=torch.int64)
         return Prediction(label=label, code=torch.tensor(table["code"].to_numpy().astype("int32")))
 
-    def select(self, spec: PseudoSpec, *, class_shares: Sequence[float]) -> SelectedLabels:
-        """See `PseudoStore`: ranked on codes, with exact counts."""
+    def select(
+        self, spec: PseudoSpec, *, class_shares: Sequence[float], without: Tensor | None = None
+    ) -> SelectedLabels:
+        """See `PseudoStore`: ranked on codes, with exact counts.
+
+        Args:
+            spec: how much of it, selected how.
+            class_shares: of each class in the labeled set.
+            without: `(n,)` bool, images to leave out as if they were not there; None = none.
+        """
         prediction = self.read()
+        if without is not None:
+            prediction = replace(prediction, label=prediction.label.masked_fill(without, UNLABELED))
         mask = _mask(prediction, spec, class_shares)
         label, code = prediction.label[mask], prediction.code[mask]
         return SelectedLabels(

@@ -100,12 +100,16 @@ class TorchImages:
         return height, width
 
     def _image(self, index: int) -> Tensor:
-        item = self.dataset[index]
+        image = self._decode(self.dataset[index], index)
+        return image if self.image_size is None else resize(image[None], self.image_size)[0]
+
+    def _decode(self, item: Any, index: int) -> Tensor:
+        """The image of an item at its own size."""
         raw = item[0] if isinstance(item, tuple | list) and item else item
         image = _to_uint8(raw, where=f"Image {index} of '{self.prefix}'")
         if self.channels is not None:
             image = _to_channels(image, self.channels, where=f"Image {index} of '{self.prefix}'")
-        return image if self.image_size is None else resize(image[None], self.image_size)[0]
+        return image
 
     def _label(self, index: int) -> Tensor:
         if index not in self._labels:

@@ -12,18 +12,18 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.nn import functional
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from dmt.config_files import did_you_mean
+from dmt.data.images import like
 from dmt.errors import ConfigError, DataError
 from dmt.types import IGNORE_INDEX
 
 Maps: TypeAlias = tuple[Tensor, Tensor, Tensor]
-"""Image `(channels, H, W)` uint8, label `(H, W)` int64, confidence code `(H, W)` int32 in 0..65535."""
+"""Image `(channels, H, W)`, levels or float32, label `(H, W)` int64, confidence code `(H, W)` int32 in 0..65535."""
 
 View: TypeAlias = Callable[[Tensor, Tensor, Tensor, np.random.Generator], Maps]
 """(image, label, code, generator) -> the first three at the crop size."""
@@ -69,7 +69,7 @@ class RandomView:
             return padded.flip(-1) if mirror < self.flip else padded
 
         levels, label, code = _resize(image, label, code, (height, width))
-        return _bytes(window(levels, _BLACK)), window(label, IGNORE_INDEX), window(code, _NO_CONFIDENCE)
+        return like(image, window(levels, _BLACK)), window(label, IGNORE_INDEX), window(code, _NO_CONFIDENCE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +85,7 @@ class PlainView:
         """Resize all three."""
         del generator
         levels, label, code = _resize(image, label, code, self.crop_size)
-        return _bytes(levels), label, code
+        return like(image, levels), label, code
 
 
 VIEWS = ("default", "color", "no-flip", "plain", "none")
@@ -121,10 +121,6 @@ def _resize(image: Tensor, label: Tensor, code: Tensor, size: tuple[int, int]) -
     levels = F.resize(image.float(), list(size), InterpolationMode.BILINEAR, antialias=False)
     label, code = (F.resize(one[None], list(size), InterpolationMode.NEAREST_EXACT)[0] for one in (label, code))
     return levels, label, code
-
-
-def _bytes(levels: Tensor) -> Tensor:
-    return levels.round_().to(torch.uint8)
 
 
 def _start(side: int, crop: int, draw: float) -> int:

@@ -110,7 +110,7 @@ def named(network: str, *, task: TaskName) -> Backbone:
 
 
 def takes_stride(backbone: Backbone, stride: int) -> bool:
-    """Whether a network for masks can be built at an output stride: two strides make two networks of one file."""
+    """Whether a network for masks can be built at an output stride."""
     return _fits(backbone.name, "segmentation", {**backbone.options, "output_stride": stride})
 
 

@@ -88,27 +88,33 @@ def _classes(facts: Facts, backbone: Backbone, *, has_gpu: bool) -> list[Entry]:
 
 def _masks(facts: Facts, backbone: Backbone, *, has_gpu: bool) -> list[Entry]:
     size, crop = _mask_sizes(facts, has_gpu=has_gpu)
-    networks, dms = _pair(backbone)
     told = "All images are resized to this; null = each its own size." if size else ""
     rounds: dict[str, Any]
+    loss: dict[str, float]
     if backbone.is_pretrained:
-        rounds = {"top_fractions": [0.2, 0.4], "selection": "class_share", "label_views": "mirrored"}
+        rounds = {"top_fractions": [1.0, 1.0], "label_views": "multiscale"}
+        loss = {"gamma_agree": 1.0, "gamma_disagree": 1.0, "class_balance": 0.5}
         batch, scale, steps, share = {"size": 8, "labeled": 4}, [0.8, 1.5], 4000 if has_gpu else 1000, 0.4
         optimizer = _adamw(1.0e-3)
     else:
         rounds = {"top_fractions": [0.4, 0.7, 1.0]}
+        loss = {"gamma_agree": 3.0, "gamma_disagree": 3.0}
         batch, scale, steps, share = {"size": 8, "labeled": 2}, [0.8, 1.25], 2400 if has_gpu else 600, 0.25
         optimizer = Entry("optimizer", {"lr": 0.1, "supervised_lr": 0.2}, "High, for random weights.")
     comment = "Two networks label for each other. The surest pixels first, more each round."
     if backbone.is_pretrained:
-        comment += " mirrored: labels by an image and its mirror image; plain, where left and right matter."
+        comment = (
+            "Two networks label for each other, every pixel in both rounds. multiscale: labels by an image and its "
+            "mirror image at three sizes; plain, where left and right matter, or where labeling takes too long."
+        )
     return [
         _data(facts, size, told),
-        _networks(networks, backbone, facts),
+        _networks(_pair(backbone), backbone, facts),
         _validation(facts.num_labeled >= 2 * _ENOUGH_TO_CUT, facts),
-        Entry("rounds", rounds | dms, comment),
-        Entry("loss", {"gamma_agree": 3.0, "gamma_disagree": 3.0},
-              "How hard pseudo labels are doubted where the networks disagree; 0 = not at all. The paper: 3 to 5."),
+        Entry("rounds", rounds, comment),
+        Entry("loss", loss,
+              "How hard pseudo labels are doubted where the networks disagree; 0 = not at all, the paper has 3 to 5. "
+              "class_balance: rare classes count more."),
         Entry("crop", {"size": crop, "scale": scale}, "What a training step sees of an image, and its scale."),
         Entry("augment", "color" if backbone.is_pretrained else "default",
               "Mirrors images and, with `color`, varies their colors; no-flip, where left and right matter."),
@@ -150,12 +156,10 @@ def _network(backbone: Backbone, **options: Any) -> dict[str, Any]:
     return values | ({"options": merged} if merged else {})
 
 
-def _pair(backbone: Backbone) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Two networks that differ: in their strides, or else in their random weights and in the labels they start from."""
-    if backbone.is_pretrained and takes_stride(backbone, 32) and takes_stride(backbone, 16):
-        return {"a": _network(backbone, output_stride=32), "b": _network(backbone, output_stride=16)}, {}
-    both = {"a": _network(backbone), "b": _network(backbone)}
-    return both, {"dms_share": 0.8} if backbone.is_pretrained else {}
+def _pair(backbone: Backbone) -> dict[str, Any]:
+    """Two networks that learn from the labels in another order; coarse where the backbone can be, which is fast."""
+    stride = {"output_stride": 32} if backbone.is_pretrained and takes_stride(backbone, 32) else {}
+    return {label: _network(backbone, **stride) for label in ("a", "b")}
 
 
 def _validation(are_enough: bool, facts: Facts) -> Entry:

@@ -6,11 +6,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from dmt.models.network import Network, Preprocessing
-from dmt.models.request import NetworkRequest, construct, fetch, require_name
+from dmt.models.request import PICTURE_CHANNELS, NetworkRequest, construct, fetch, require_name
 from dmt.models.weights import set_state
-
-CHANNELS = 3
-"""What every network of the libraries takes here."""
 
 IMAGENET = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
@@ -40,7 +37,8 @@ def build_timm(request: NetworkRequest) -> Network:
     """
     require_timm_name(request)
     backbone = create_timm(request, {"num_classes": request.num_classes, **request.options})
-    return Network(backbone, timm_preprocessing(backbone), num_classes=request.num_classes, name=request.name)
+    preprocessing = timm_preprocessing(backbone, request)
+    return Network(backbone, preprocessing, num_classes=request.num_classes, name=request.name)
 
 
 def build_torchvision(request: NetworkRequest) -> Network:
@@ -98,7 +96,10 @@ def create_timm(request: NetworkRequest, arguments: dict[str, Any]) -> nn.Module
     import timm
 
     def create(*, pretrained: bool) -> nn.Module:
-        model: nn.Module = timm.create_model(request.bare_name, pretrained=pretrained, in_chans=CHANNELS, **arguments)
+        # Of other bands than RGB, timm adapts the first layer's pretrained weights.
+        model: nn.Module = timm.create_model(
+            request.bare_name, pretrained=pretrained, in_chans=request.bands, **arguments
+        )
         return model
 
     # Random weights first: a wrong option then shows before any download, as what it is.
@@ -106,10 +107,12 @@ def create_timm(request: NetworkRequest, arguments: dict[str, Any]) -> nn.Module
     return fetch(lambda: create(pretrained=True), request) if request.pretrained else model
 
 
-def timm_preprocessing(model: nn.Module) -> Preprocessing:
-    """What a timm model's own configuration names."""
+def timm_preprocessing(model: nn.Module, request: NetworkRequest) -> Preprocessing:
+    """What a timm model's own configuration names; of other bands than RGB, what the data set's are like."""
     from timm.data.config import resolve_model_data_config
 
+    if request.bands != PICTURE_CHANNELS:
+        return request.normalization
     data = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
     return Preprocessing(mean=data["mean"], std=data["std"])
 

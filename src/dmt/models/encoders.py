@@ -77,7 +77,7 @@ def timm_encoder(request: NetworkRequest) -> Encoder:
         coarse=-1,
         coarse_channels=channels[-1],
         stride=strides[-1],
-        preprocessing=timm_preprocessing(module),
+        preprocessing=timm_preprocessing(module, request),
         prefix="model." if hasattr(module, "model") else "",
     )
 

@@ -15,6 +15,7 @@ from dmt.models.deeplab_light import build_deeplab_timm, build_deeplab_torchvisi
 from dmt.models.network import Network, Preprocessing
 from dmt.models.request import NetworkRequest, TaskName, check_options
 from dmt.models.small import small_cnn
+from dmt.models.small_mlp import small_mlp
 from dmt.models.small_unet import SmallUNet
 from dmt.models.smp import build_smp
 from dmt.models.weights import load_weights, warn_of_random
@@ -127,7 +128,7 @@ def _unknown(name: str, task: TaskName, key: str) -> ConfigError:
     """The answer to a name of no known form: the same model under another form, else a name that is near."""
     libraries = [f"timm:{model}" for model in timm_names()] + [f"torchvision:{model}" for model in torchvision_names()]
     if task == "classification":
-        known = ["small_cnn", "wrn_28_2", *libraries]
+        known = ["small_cnn", "small_mlp", "wrn_28_2", *libraries]
     else:
         known = ["small_unet", deeplab.NAME, "smp:unet/resnet34", *(f"deeplab:{model}" for model in libraries)]
     bare = name.rpartition(":")[2]
@@ -140,6 +141,10 @@ def _unknown(name: str, task: TaskName, key: str) -> ConfigError:
 def _build_small_cnn(request: NetworkRequest) -> Network:
     in_channels = request.normalization.channels
     return _plain(request, small_cnn(num_classes=request.num_classes, in_channels=in_channels))
+
+
+def _build_small_mlp(request: NetworkRequest) -> Network:
+    return _plain(request, small_mlp(num_classes=request.num_classes, in_features=request.normalization.channels))
 
 
 def _build_small_unet(request: NetworkRequest) -> Network:
@@ -173,6 +178,13 @@ MODELS: dict[str, ModelFamily] = {
         task="classification",
         counterpart=lambda _: "small_unet",
         build=_build_small_cnn,
+    ),
+    "small_mlp": ModelFamily(
+        summary="two hidden layers, for tables of numbers (estimators)",
+        pattern=r"small_mlp",
+        task="classification",
+        counterpart=lambda _: "small_unet",
+        build=_build_small_mlp,
     ),
     "wrn_<depth>_<width>": ModelFamily(
         summary="wide residual network of depth 6 n + 4; wrn_28_2 is the paper's for CIFAR-10",

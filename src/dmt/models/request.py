@@ -20,6 +20,10 @@ _RESERVED = frozenset(
 )
 
 
+PICTURE_CHANNELS = 3
+"""What networks of the libraries take of pictures; gray is repeated."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class NetworkRequest:
     """A network as the config describes it.
@@ -41,6 +45,12 @@ class NetworkRequest:
     pretrained: bool
     head_branches: int | None
     key: str
+
+    @property
+    def bands(self) -> int:
+        """Channels of a network that can be built for any number: 3, which also stands for gray, or the data's own."""
+        channels = self.normalization.channels
+        return PICTURE_CHANNELS if channels in (1, PICTURE_CHANNELS) else channels
 
     @property
     def bare_name(self) -> str:

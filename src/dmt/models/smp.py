@@ -8,9 +8,9 @@ from torch import nn
 
 from dmt.config_files import did_you_mean
 from dmt.errors import ConfigError
-from dmt.models.adapters import CHANNELS, IMAGENET, timm_names
+from dmt.models.adapters import IMAGENET, timm_names
 from dmt.models.network import Network
-from dmt.models.request import NetworkRequest, construct, fetch, require_name
+from dmt.models.request import PICTURE_CHANNELS, NetworkRequest, construct, fetch, require_name
 
 EXTRA = "smp"
 _TIMM_ENCODER = "tu-"
@@ -34,7 +34,7 @@ def build_smp(request: NetworkRequest) -> Network:
             architecture,
             encoder_name=encoder,
             encoder_weights=encoder_weights,
-            in_channels=CHANNELS,
+            in_channels=request.bands,
             classes=request.num_classes,
             **request.options,
         )
@@ -46,7 +46,13 @@ def build_smp(request: NetworkRequest) -> Network:
         # An encoder of timm names its weights by itself.
         wanted = True if encoder.startswith(_TIMM_ENCODER) else "imagenet"
         backbone = fetch(lambda: create(wanted), request)
-    return Network(backbone, IMAGENET, num_classes=request.num_classes, name=request.name, size_multiple=_SIZE_MULTIPLE)
+    return Network(
+        backbone,
+        IMAGENET if request.bands == PICTURE_CHANNELS else request.normalization,
+        num_classes=request.num_classes,
+        name=request.name,
+        size_multiple=_SIZE_MULTIPLE,
+    )
 
 
 def _check_options(request: NetworkRequest, architecture: type[nn.Module], encoder: str) -> None:

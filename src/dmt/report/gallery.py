@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from dmt.assemble import load_data, network_builder
 from dmt.config import Config
 from dmt.config_files import load_config
-from dmt.data.images import DataSet
+from dmt.data.images import DataSet, to_unit
 from dmt.data.parts import Part
 from dmt.data.pseudo_labels import MANIFEST
 from dmt.data.pseudo_masks import default_palette, read_masks
@@ -129,7 +129,7 @@ class Gallery:
     @torch.inference_mode()
     def _answers(self, image: Tensor) -> dict[str, Tensor]:
         """Each network's logits `(C, H, W)`."""
-        scaled = image[None].to(self.engine.device).float() / 255
+        scaled = to_unit(image[None].to(self.engine.device))
         return {caption: network(scaled)[0].cpu() for caption, network in self.networks.items()}
 
 

@@ -1,0 +1,150 @@
+"""The labeled set to evaluate on: whatever the catalog can load, with its classes in the model's order."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dmt.config_files import did_you_mean, load_config
+from dmt.config_sections import DataConfig
+from dmt.data.catalog import DATASETS, load_dataset
+from dmt.data.images import DataSet, ImageSet
+from dmt.data.parts import Part
+from dmt.errors import ConfigError, DataError
+from dmt.models.description import Description
+from dmt.types import UNLABELED
+
+PARTS = ("test", "validation", "train")
+_FOLDER = "folder"
+"""The name of one's own data where a folder is given for them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabeledSet:
+    """Images with labels in the model's order of classes.
+
+    Attributes:
+        title: data set and part, in words.
+        part: images, and labels in the data set's own order.
+        model_class: `(classes of the data set,)` the model's number of each of them.
+    """
+
+    title: str
+    part: Part
+    model_class: Tensor
+
+    def labels(self, positions: Sequence[int]) -> Tensor:
+        """`(n, *S)` int64 in the model's order of classes; -1 = counts nothing."""
+        labels = self.part.labels(positions)
+        known = (labels >= 0) & (labels < len(self.model_class))
+        return torch.where(known, self.model_class[labels.clamp(0, len(self.model_class) - 1)], UNLABELED)
+
+
+def labeled_set(
+    description: Description,
+    *,
+    run: Path | None = None,
+    data: str | None = None,
+    overrides: Sequence[str] = (),
+    part: str | None = None,
+) -> LabeledSet:
+    """The images of a data set whose labels are known.
+
+    Args:
+        description: of the model; images get the size that it was trained on, unless `data.image_size` says otherwise.
+        run: a run folder, whose own data are meant where no others are named.
+        data: a name from the catalog, or a folder of one's own data.
+        overrides: further keys of the config's data section, `data.KEY=VALUE`.
+        part: test, validation, or train, of which those with a known label count; None = test, or where data are named
+            that have no such part, all of them.
+
+    Raises:
+        ConfigError: no data are named, or they have other classes than the model, or no such part.
+        DataError: the files are missing or damaged, or no label is known.
+    """
+    config = _data_config(description, run=run, data=data, overrides=overrides)
+    loaded = load_dataset(config, task=description.task)
+    _check_channels(loaded, description)
+    name, images = _part_of(loaded, part, may_be_all=data is not None)
+    known = np.flatnonzero(images.known())
+    if not len(known):
+        raise DataError(f"No label is known of any image in the part {name} of {loaded.name}.")
+    return LabeledSet(
+        title=f"{loaded.name}, part {name}",
+        part=Part(images, tuple(known.tolist())),
+        model_class=_model_classes(loaded.class_names, description.class_names, where=loaded.name),
+    )
+
+
+def _data_config(
+    description: Description, *, run: Path | None, data: str | None, overrides: Sequence[str]
+) -> DataConfig:
+    foreign = next((one for one in overrides if not one.startswith("data.")), None)
+    if foreign is not None:
+        raise ConfigError(f"{foreign!r} is no key of the data section; write data.KEY=VALUE, for instance data.root=x.")
+    config = load_config({"task": description.task, "data": _base(run, data, overrides)}, overrides).data
+    changes: dict[str, Any] = {}
+    if config.image_size is None and description.input.image_size is not None:
+        changes["image_size"] = list(description.input.image_size)
+    entry = DATASETS.get(config.name)
+    if entry is not None and entry.is_own:
+        # One's own files are read as they were in training, unless told otherwise.
+        if config.channels is None:
+            changes["channels"] = description.input.channels
+        if config.value_range is None and description.input.value_range is not None:
+            changes["value_range"] = list(description.input.value_range)
+    return config.model_copy(update=changes)
+
+
+def _base(run: Path | None, data: str | None, overrides: Sequence[str]) -> dict[str, Any]:
+    """The data section before any override."""
+    if data is None:
+        if run is not None:
+            return load_config(run / "config.yaml").data.model_dump()
+        if not any(one.startswith("data.name=") for one in overrides):
+            raise ConfigError("Name a labeled set: --data with a name from `dmt list datasets`, or a folder.")
+        return {}
+    if data in DATASETS:
+        return {"name": data}
+    if Path(data).expanduser().exists():
+        return {"name": _FOLDER, "root": data}
+    raise ConfigError(
+        f"--data is {data!r}, neither a folder nor a name from `dmt list datasets`.{did_you_mean(data, DATASETS)}"
+    )
+
+
+def _check_channels(data: DataSet, description: Description) -> None:
+    wanted = description.input.channels
+    if data.channels != wanted and (data.channels, wanted) != (1, 3):
+        raise ConfigError(
+            f"{data.name} has images of {data.channels} channels; the model was trained on {wanted}. For one's own "
+            f"files, set data.channels={wanted}."
+        )
+
+
+def _part_of(data: DataSet, part: str | None, *, may_be_all: bool) -> tuple[str, ImageSet]:
+    parts = {"test": data.test, "validation": data.validation, "train": data.train}
+    name = part or ("train" if data.test is None and may_be_all else "test")
+    if name not in parts:
+        raise ConfigError(f"The part is {name!r}; allowed are {', '.join(PARTS)}.")
+    images = parts[name]
+    if images is None:
+        there = ", ".join(one for one, found in parts.items() if found is not None)
+        raise ConfigError(f"{data.name} has no part {name}; it has {there}.")
+    return name, images
+
+
+def _model_classes(found: Sequence[str], wanted: Sequence[str], *, where: str) -> Tensor:
+    """The model's number of each class of the data, by name."""
+    if set(found) != set(wanted):
+        lacking, foreign = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
+        told = [f"{what} {', '.join(names[:5])}" for what, names in (("lacks", lacking), ("adds", foreign)) if names]
+        raise ConfigError(
+            f"{where} has {len(found)} classes, the model {len(wanted)}: it {' and '.join(told)}. They must be the "
+            "same, in any order."
+        )
+    return torch.tensor([list(wanted).index(name) for name in found])

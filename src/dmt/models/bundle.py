@@ -1,0 +1,186 @@
+"""A bundle: a folder with trained networks and all that they must not travel without, in `model.json`.
+
+Weights are safetensors, everything else is JSON, and nothing is unpickled. Each weights file is held to the hash that
+`model.json` has of it, so that a file of another model, or one cut short, is never taken for the right one.
+"""
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Collection, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from torch import nn
+
+from dmt.errors import CheckpointError, ConfigError, ExportError
+from dmt.files import write_atomic, write_text
+from dmt.models.description import DESCRIPTION, Description, as_json, parse_description
+from dmt.models.network import Network, first_line
+from dmt.models.registry import build_network
+from dmt.models.weights import SUFFIX, set_state
+from dmt.randomness import generator, seeded_torch
+
+CARD = "README.md"
+OWN_NETWORK = "own network"
+"""How the names of networks begin that a user brought as modules: no name can rebuild them."""
+
+ModelFactory = Callable[[], nn.Module]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """A description, and where its weights are: in its own folder, or still in a run's.
+
+    Attributes:
+        source: the folder, for messages.
+        description: what `model.json` holds, or would hold.
+        weights: the file of each network, by its short name.
+    """
+
+    source: Path
+    description: Description
+    weights: Mapping[str, Path]
+
+    def network(self, name: str, models: Mapping[str, nn.Module | ModelFactory] | None = None) -> Network:
+        """A trained network, on the CPU, in eval mode.
+
+        Args:
+            name: its short name.
+            models: own networks by label, where the run had such.
+
+        Raises:
+            CheckpointError: the weights are missing, changed, or do not fit.
+            ConfigError: no such network can be built here.
+        """
+        described, path = self.description.networks[name], self.weights[name]
+        # Read once: what is hashed is what is used.
+        content = _content(path)
+        if hashlib.sha256(content).hexdigest() != described.sha256:
+            raise CheckpointError(
+                f"{path} is not the file that {self.source} was made with: its SHA-256 differs. Get the file again."
+            )
+        try:
+            state = load_tensors(content)
+        except (SafetensorError, ValueError, KeyError) as error:
+            raise CheckpointError(f"{path} cannot be read as {SUFFIX} ({first_line(error)}). Get it again.") from error
+        network = self._build(name, models or {})
+        set_state(network, state, origin=str(path), key=f"{DESCRIPTION}: networks.{name}")
+        return network.eval()
+
+    def _build(self, name: str, models: Mapping[str, nn.Module | ModelFactory]) -> Network:
+        described, num_classes = self.description.networks[name], len(self.description.class_names)
+        preprocessing = described.preprocessing.as_preprocessing()
+        if described.label in models:
+            given = models[described.label]
+            backbone = deepcopy(given) if isinstance(given, nn.Module) else given()
+            return Network(backbone, preprocessing, num_classes=num_classes, name=described.name)
+        if described.name.startswith(OWN_NETWORK):
+            raise ConfigError(
+                f"{self.source} has an own network, which no name can build anew. Load it from Python: "
+                f"dmt.load({str(self.source)!r}, models={{{described.label!r}: ...}}), with the module that it was "
+                "trained with."
+            )
+        # Its random initial weights are all replaced; no stream of the caller's may move on for them.
+        with seeded_torch(generator(0, "unused")):
+            built = build_network(
+                described.name,
+                num_classes=num_classes,
+                channels=preprocessing.channels,
+                mean=preprocessing.mean,
+                std=preprocessing.std,
+                task=self.description.task,
+                options=described.options,
+                head_branches=described.head_branches,
+                key=f"{DESCRIPTION}: networks.{name}",
+            )
+        # As stored, whatever the library says by now of what this network expects.
+        return Network(
+            built.backbone,
+            preprocessing,
+            num_classes=num_classes,
+            name=built.name,
+            size_multiple=built.size_multiple,
+        )
+
+
+def is_bundle(folder: Path) -> bool:
+    """Whether a folder says that it is one."""
+    return (folder / DESCRIPTION).is_file()
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Read a bundle's description; weights are read when a network is asked for.
+
+    Raises:
+        CheckpointError: there is none, or it is broken or from a newer version.
+    """
+    path = folder / DESCRIPTION
+    if not path.is_file():
+        raise CheckpointError(f"{folder} is no bundle: there is no {path}. Make one with `dmt export RUN`.")
+    description = parse_description(_content(path), source=path)
+    weights = {name: folder / network.weights for name, network in description.networks.items()}
+    return Bundle(source=folder, description=description, weights=weights)
+
+
+def write_bundle(folder: Path, bundle: Bundle, *, card: str) -> None:
+    """Write a bundle into a new or empty folder, or over an earlier one; `model.json` comes last and makes it one.
+
+    Args:
+        folder: made where it does not exist.
+        bundle: whose weights are copied, to the bit.
+        card: the text of its README.md.
+
+    Raises:
+        ExportError: the folder holds other files.
+        CheckpointError: a file of weights is missing, or changed since the bundle was described.
+    """
+    claim_folder(folder)
+    _remove_earlier(folder, keep={network.weights for network in bundle.description.networks.values()})
+    for name, described in bundle.description.networks.items():
+        content = _content(bundle.weights[name])
+        if hashlib.sha256(content).hexdigest() != described.sha256:
+            raise CheckpointError(f"{bundle.weights[name]} was changed while it was exported. Start again.")
+        write_atomic(folder / described.weights, partial(_write_bytes, content=content))
+    write_text(folder / CARD, card)
+    write_text(folder / DESCRIPTION, as_json(bundle.description))
+
+
+def claim_folder(folder: Path, *, ours: tuple[str, ...] = (DESCRIPTION, "model.onnx")) -> None:
+    """Refuse a folder that holds something else.
+
+    Raises:
+        ExportError: it is a file, or holds files and none of those that exports have.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ExportError(f"{folder} is a file. Name a new or empty folder to export to.")
+    if folder.is_dir() and any(folder.iterdir()) and not any((folder / name).is_file() for name in ours):
+        raise ExportError(f"{folder} holds files that are no export's. Name a new or empty folder to export to.")
+
+
+def _remove_earlier(folder: Path, *, keep: Collection[str]) -> None:
+    """The description first: from then on nothing is there that could be taken for a whole bundle.
+
+    Files of weights that are about to be replaced stay until then: a bundle may be written over itself.
+    """
+    earlier: list[Path] = []
+    with contextlib.suppress(CheckpointError):
+        earlier = [path for path in read_bundle(folder).weights.values() if path.name not in keep]
+    for path in (folder / DESCRIPTION, *earlier):
+        path.unlink(missing_ok=True)
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
+def _content(path: Path) -> bytes:
+    if not path.is_file():
+        raise CheckpointError(f"There is no file {path}. Get the bundle again.")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror}). Get the bundle again.") from error

@@ -1,0 +1,69 @@
+"""Images of real numbers, which come to networks as they are."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from dmt.assemble import load_data
+from dmt.config_files import load_config
+from dmt.data.images import ArrayImages, DataSet, pixel_statistics, resize, to_unit
+from dmt.data.views import build_view
+from dmt.errors import ConfigError
+from dmt.run import run
+from tiny_runs import TINY_NETWORKS, bits_of_run, differing, striped_images, tiny_config
+
+
+def stripes(*, as_levels: bool) -> DataSet:
+    parts = {}
+    for part, count, seed in (("train", 40, 1), ("test", 18, 2)):
+        pixels, labels = striped_images(count, seed=seed)
+        parts[part] = ArrayImages(pixels if as_levels else to_unit(pixels), labels, part)
+    return DataSet(name="stripes", class_names=("0", "1", "2"), mean=(0.25,), std=(0.1,), **parts)
+
+
+def test_statistics_are_those_of_levels() -> None:
+    pixels, _ = striped_images(20, seed=3)
+    for exact, measured in zip(pixel_statistics(pixels), pixel_statistics(to_unit(pixels)), strict=True):
+        np.testing.assert_allclose(measured, exact, rtol=1e-6)
+
+
+def test_resizing_neither_rounds_nor_cuts_off() -> None:
+    images = torch.randn(3, 2, 8, 8) * 1000
+    smaller = resize(images, (4, 4))
+    assert smaller.dtype == torch.float32
+    assert smaller.min() < 0
+    torch.testing.assert_close(smaller.mean(), images.mean(), atol=5.0, rtol=0.2)
+
+
+@pytest.mark.parametrize("name", ["default", "none"])
+def test_views_of_masks_keep_real_numbers(name: str) -> None:
+    image, zeros = torch.full((1, 8, 8), 0.3), torch.zeros(8, 8, dtype=torch.int64)
+    view = build_view(name, crop_size=(4, 4), scale=(1.0, 1.0))
+    cut, _, _ = view(image, zeros, zeros.int(), np.random.default_rng(0))
+    torch.testing.assert_close(cut, torch.full((1, 4, 4), 0.3))
+
+
+@pytest.mark.parametrize("augment", ["none", "photo"])
+def test_a_run_on_levels_divided_by_255_is_one_on_levels_to_the_bit(augment: str, tmp_path: Path) -> None:
+    config = tiny_config(augment=augment, duration={"steps": 10}, supervised={"steps": 10})
+    for name, as_levels in (("levels", True), ("reals", False)):
+        run(config, stripes(as_levels=as_levels), TINY_NETWORKS, run_dir=tmp_path / name)
+    assert differing(bits_of_run(tmp_path / "levels"), bits_of_run(tmp_path / "reals")) == []
+
+
+@pytest.mark.parametrize("augment", ["cifar", "reference"])
+def test_augmentations_of_levels_are_refused(augment: str) -> None:
+    config: Any = load_config(tiny_config(augment=augment))
+    with pytest.raises(ConfigError, match=f"augment={augment} changes levels"):
+        load_data(config, stripes(as_levels=False))
+    assert load_data(config, stripes(as_levels=True)).num_classes == 3
+
+
+def test_other_types_are_refused() -> None:
+    data = stripes(as_levels=False)
+    with pytest.raises(ValueError, match=r"should be uint8 or float32 .* but are float64"):
+        replace(data.train, pixels=data.train.pixels.double())  # type: ignore[type-var, attr-defined]
