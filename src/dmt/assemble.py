@@ -27,7 +27,7 @@ from dmt.models.pairs import warn_equal_starts
 from dmt.models.registry import build_network
 from dmt.randomness import generator, seeded_torch
 from dmt.setting import Arm
-from dmt.tasks import TASKS, Task
+from dmt.tasks import TASKS
 from dmt.types import LabeledSubset, Stage
 
 ModelFactory = Callable[[], nn.Module]
@@ -105,8 +105,8 @@ def build_arms(config: Config, data: DataSet, folder: Path, *, needs_all_labels:
     The split is drawn once and kept as text in the run folder; a resume reads it back.
     """
     task = TASKS[config.task]
-    split = _split(config, data, task, folder / "splits", needs_all_labels=needs_all_labels)
-    main = Arm(name="", folder=folder, parts=_parts(config, data, split, split.labeled))
+    split = _split(config, data, folder / "splits", needs_all_labels=needs_all_labels)
+    main = Arm(name="", folder=folder, parts=parts_of(config, data, split))
     if task.is_dense:
         _warn_missing_classes(main.parts.labeled, data)
     if config.validation.source != "cross_validation" or needs_all_labels:
@@ -124,6 +124,21 @@ def build_arms(config: Config, data: DataSet, folder: Path, *, needs_all_labels:
         parts = _parts(config, data, split, labeled, held_out)
         arms.append(Arm(name=f"folds/{number}/", folder=folder / "folds" / str(number), parts=parts))
     return main, arms
+
+
+def draw_split(config: Config, data: DataSet, *, needs_all_labels: bool) -> Split:
+    """Which training images are labeled, unlabeled or set aside for choices; written nowhere.
+
+    Raises:
+        ConfigError: more is asked for than there is.
+        DataError: a list that cannot be read.
+    """
+    return _oracle_split(data) if needs_all_labels else TASKS[config.task].draw(config, data)
+
+
+def parts_of(config: Config, data: DataSet, split: Split) -> Parts:
+    """What the main arm of a run works on."""
+    return _parts(config, data, split, split.labeled)
 
 
 def network_builder(
@@ -228,10 +243,10 @@ def _configured_network(config: Config, label: str, data: DataSet) -> Network:
     )
 
 
-def _split(config: Config, data: DataSet, task: Task, folder: Path, *, needs_all_labels: bool) -> Split:
+def _split(config: Config, data: DataSet, folder: Path, *, needs_all_labels: bool) -> Split:
     if (folder / "test.txt").is_file():
         return read_split(folder, train=data.train, test=data.test, validation=_given(config, data))
-    split = _oracle_split(data) if needs_all_labels else task.draw(config, data)
+    split = draw_split(config, data, needs_all_labels=needs_all_labels)
     if config.data.max_unreadable:
         split = without_unreadable(split, data.train, at_most=config.data.max_unreadable, folder=folder)
     write_split(split, folder, train=data.train, test=data.test, validation=_given(config, data))

@@ -73,7 +73,8 @@ def run(
         if folder.result is not None:
             observer.message(f"This run is finished; its folder is {folder.path}.")
             return folder.result
-        setting = _setting(folder, method, data, models, observer=observer)
+        # By the config that the run folder holds: a resumed run keeps what it once resolved.
+        setting = make_setting(folder.config, method, data, models, folder=folder.path, observer=observer)
         main, folds = build_arms(setting.config, data, folder.path, needs_all_labels=method.needs_all_labels)
         _check_processes(setting.config, setting.engine)
         _describe(folder, setting.engine, setting.plan)
@@ -86,17 +87,21 @@ def run(
         return result
 
 
-def _setting(
-    folder: RunFolder,
+def make_setting(
+    config: Config,
     method: Method,
     data: DataSet,
     models: Mapping[str, nn.Module | Callable[[], nn.Module]] | None,
     *,
+    folder: Path,
     observer: Observer,
 ) -> Setting:
-    """What all stages share, by the config that the run folder holds: a resumed run keeps what it once resolved."""
-    config, plan = folder.config, method.plan()
-    task = TASKS[config.task]
+    """What all stages share.
+
+    Raises:
+        DMTError: a network cannot be built, or does not fit the images.
+    """
+    task, plan = TASKS[config.task], method.plan()
     return Setting(
         config=config,
         method=method,
@@ -109,7 +114,7 @@ def _setting(
         pseudo_view=task.pseudo_view(config, data),
         augment=task.augment(config),
         observer=observer,
-        metrics=MetricsLog(folder.path / "metrics.jsonl"),
+        metrics=MetricsLog(folder / "metrics.jsonl"),
     )
 
 

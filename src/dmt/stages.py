@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import asdict
 
 import torch
@@ -147,8 +147,8 @@ def _class_weights(setting: Setting, arm: Arm) -> Tensor | None:
     return None if exponent is None else balanced_class_weights(class_shares(setting, arm), exponent=exponent)
 
 
-def stage_steps(config: Config, parts: Parts, stage: Stage, pseudo: PseudoLabels | None) -> int:
-    """Optimizer steps of a stage, from its duration in steps or epochs."""
+def stage_steps(config: Config, parts: Parts, stage: Stage, pseudo: Sized | None) -> int:
+    """Optimizer steps of a stage, from its duration in steps or epochs; of its pseudo labels the number counts."""
     if pseudo is not None:
         num_pseudo = config.batch.size - config.batch.labeled
         return _steps(config.duration, num_images=len(pseudo), batch_size=num_pseudo, epochs=config.duration.epochs)

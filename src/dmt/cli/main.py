@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from dmt import __version__
-from dmt.cli import config, demo, evaluate, export, listing, predict, train
+from dmt.cli import check, config, demo, evaluate, export, init, listing, predict, train
 from dmt.errors import DMTError, StoppedError
 
 UsageError: Any = typer.BadParameter.__mro__[1]
@@ -36,6 +36,8 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("train")(train.train)
+app.command("init")(init.init)
+app.command("check")(check.check_config)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("export")(export.export)

@@ -16,6 +16,8 @@ FILE_SUFFIXES = IMAGE_SUFFIXES | {".npy"}
 _FOLDERS = {"labeled": "train", "train": "train", "validation": "validation", "val": "validation", "test": "test"}
 """The part that the class folders in each folder belong to."""
 _UNLABELED = "unlabeled"
+_NO_CLASSES = frozenset({"images", "masks"})
+"""Folders of another layout."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class _Found:
 
 
 def class_folders(config: DataConfig, image_size: tuple[int, int] | None) -> DataSet:
-    """Images in `labeled/CLASS` (or `train/CLASS`), and in `unlabeled`; folders may hold further folders.
+    """Images in `labeled/CLASS` (or `train/CLASS`, or `CLASS`), and in `unlabeled`; folders may hold further folders.
 
     `validation/CLASS` are for choices, `test/CLASS` for reported figures.
 
@@ -49,12 +51,29 @@ def class_folders(config: DataConfig, image_size: tuple[int, int] | None) -> Dat
     return classified(listing, config, image_size)
 
 
+def bare_classes(root: Path) -> list[str]:
+    """The folders of classes that lie in `root` itself, where it has neither `labeled` nor `train`: two or more."""
+    if not root.is_dir() or any((root / name).is_dir() for name in ("labeled", "train")):
+        return []
+    names = [path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    found = [
+        name
+        for name in sorted(set(names) - _FOLDERS.keys() - {_UNLABELED})
+        if next(walk_files(root / name, FILE_SUFFIXES), None) is not None
+    ]
+    return found if len(found) > 1 and not set(found) >= _NO_CLASSES else []
+
+
 def _images(root: Path) -> Iterator[_Found]:
-    if not any((root / folder).is_dir() for folder in ("labeled", "train")):
+    bare = bare_classes(root)
+    if not bare and not any((root / folder).is_dir() for folder in ("labeled", "train")):
         raise DataError(
             f"data.root is {root}, which holds no folder `labeled` with a folder of images for each class. It needs "
             f"labeled/CLASS, and may have {_UNLABELED}, validation/CLASS and test/CLASS."
         )
+    for label in bare:
+        for path in walk_files(root / label, FILE_SUFFIXES):
+            yield _Found(path.relative_to(root).as_posix(), label, "train")
     for one, other in (("labeled", "train"), ("validation", "val")):
         if (root / one).is_dir() and (root / other).is_dir():
             raise DataError(f"There are {root / one} and {other}, which mean the same. Join them.")

@@ -13,6 +13,7 @@ from dmt.data.image_files import Readable
 from dmt.data.images import resize
 from dmt.data.memory import TensorMemory
 from dmt.data.pixels import RGB, PixelRule
+from dmt.data.problems import refuse
 from dmt.errors import DataError
 from dmt.types import UNLABELED
 
@@ -86,6 +87,10 @@ class ListedImages:
         """Height and width as `images` gives them."""
         return self.image_size or self.rule.size(self.sources[index])
 
+    def source(self, index: int) -> Readable:
+        """An image's file."""
+        return self.sources[index]
+
     def known(self) -> np.ndarray:
         """Every image that has a class."""
         return (self.truth != UNLABELED).numpy()
@@ -104,7 +109,8 @@ class ListedImages:
                 continue
             first = first or (index, size)
             if size != first[1]:
-                raise different_sizes(str(self.sources[index]), size, str(self.sources[first[0]]), first[1])
+                source, other = str(self.sources[index]), str(self.sources[first[0]])
+                refuse(different_sizes(source, size, other, first[1]), "several-sizes", source)
 
     def _image(self, index: int) -> Tensor:
         image = self.rule.read(self.sources[index])

@@ -14,6 +14,7 @@ from dmt.data.image_files import Readable
 from dmt.data.image_list import ListedImages
 from dmt.data.images import DataSet, measured
 from dmt.data.pixels import PixelRule
+from dmt.data.problems import refuse
 from dmt.data.shards import shard_images
 from dmt.data.split_files import check_disjoint, find_list, read_keys, read_lines
 from dmt.errors import ConfigError, DataError
@@ -156,14 +157,18 @@ def _natural(name: str) -> tuple[bool, int, str]:
 def _truth(listing: Listing, names: Sequence[str]) -> torch.Tensor:
     index_of: dict[str | None, int] = {name: k for k, name in enumerate(names)}
     index_of[None] = UNLABELED
-    unknown = next((index for index, label in enumerate(listing.labels) if label not in index_of), None)
-    if unknown is not None:
-        label = str(listing.labels[unknown])
-        raise DataError(
-            f"{listing.place(unknown)}: the label {label!r} is no class; the classes are {', '.join(names[:_SHOWN])}"
-            f"{', ...' if len(names) > _SHOWN else ''}.{did_you_mean(label, names)}"
-        )
-    return torch.tensor([index_of[label] for label in listing.labels], dtype=torch.int64)
+    for index, label in enumerate(listing.labels):
+        if label not in index_of:
+            refuse(
+                DataError(
+                    f"{listing.place(index)}: the label {label!r} is no class; the classes are "
+                    f"{', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''}."
+                    f"{did_you_mean(str(label), names)}"
+                ),
+                "unknown-class",
+                listing.place(index),
+            )
+    return torch.tensor([index_of.get(label, UNLABELED) for label in listing.labels], dtype=torch.int64)
 
 
 def _parts(listing: Listing, config: DataConfig) -> np.ndarray:
@@ -205,9 +210,13 @@ def _check_train(train: ListedImages, listing: Listing, names: Sequence[str]) ->
 def _check_scored(part: ListedImages, name: str) -> None:
     without = np.flatnonzero(~part.known())
     if len(without):
-        raise DataError(
-            f"{part.sources[int(without[0])]} is in the {name} part but has no label, and {len(without) - 1} more are. "
-            "What is scored on needs labels."
+        refuse(
+            DataError(
+                f"{part.sources[int(without[0])]} is in the {name} part but has no label, and {len(without) - 1} more "
+                "are. What is scored on needs labels."
+            ),
+            "no-label",
+            str(part.sources[int(without[0])]),
         )
 
 
@@ -220,4 +229,8 @@ def refuse_repeated(keys: Iterable[str], place: Callable[[int], str]) -> None:
     first: dict[str, int] = {}
     for index, key in enumerate(keys):
         if first.setdefault(key, index) != index:
-            raise DataError(f"{place(index)} names {key!r}, as {place(first[key])} does. Name each image once.")
+            refuse(
+                DataError(f"{place(index)} names {key!r}, as {place(first[key])} does. Name each image once."),
+                "named-twice",
+                place(index),
+            )

@@ -15,6 +15,7 @@ from dmt.data.image_list import FilesBelow
 from dmt.data.images import DataSet
 from dmt.data.listing import PARTS, Listing, classified, refuse_repeated
 from dmt.data.mask_sets import root_folder
+from dmt.data.problems import refuse
 from dmt.errors import DataError
 
 _PATH, _LABEL, _SPLIT = "path", "label", "split"
@@ -97,7 +98,7 @@ def read_manifest(file: Path, *, allow_outside: bool) -> Table:
     _check_parts(table)
     check_paths(table.paths, table.folder, table.place, allow_outside=allow_outside)
     refuse_repeated(table.paths, table.place)
-    return Table(**vars(table) | {"parts": [_PART_OF[part] for part in table.parts]})
+    return Table(**vars(table) | {"parts": [_PART_OF.get(part, "train") for part in table.parts]})
 
 
 def check_paths(paths: Sequence[str], folder: Path, place: Callable[[int], str], *, allow_outside: bool) -> None:
@@ -115,15 +116,22 @@ def check_paths(paths: Sequence[str], folder: Path, place: Callable[[int], str],
     files_in = cache(_files_in)  # asking for each of a million files would take minutes
     for index, path in enumerate(paths):
         if not path:
-            raise DataError(f"{place(index)}: the column `{_PATH}` is empty. Each row names an image.")
+            error = DataError(f"{place(index)}: the column `{_PATH}` is empty. Each row names an image.")
+            refuse(error, "empty-path", place(index))
+            continue
         if not allow_outside and (path.startswith("/") or ".." in PurePosixPath(path).parts):
-            raise DataError(
-                f"{place(index)}: {path!r} leads outside {folder}. Put the images there, or set "
-                "data.allow_outside=true."
+            refuse(
+                DataError(
+                    f"{place(index)}: {path!r} leads outside {folder}. Put the images there, or set "
+                    "data.allow_outside=true."
+                ),
+                "outside",
+                place(index),
             )
         head, name = os.path.split(path)
         if name not in files_in(folder / head):
-            raise DataError(f"{place(index)}: there is no file {folder / path}.")
+            error = DataError(f"{place(index)}: there is no file {folder / path}.")
+            refuse(error, "missing-file", str(folder / path))
 
 
 def _files_in(folder: Path) -> frozenset[str]:
@@ -185,6 +193,9 @@ def _read_lines(file: Path) -> pa.Table:
     return json.read_json(file)
 
 
+TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+"""What a manifest may end in."""
+
 _READERS: Mapping[str, Callable[[Path], pa.Table]] = {
     ".csv": lambda file: _read_text(file, ","),
     ".tsv": lambda file: _read_text(file, "\t"),
@@ -194,12 +205,16 @@ _READERS: Mapping[str, Callable[[Path], pa.Table]] = {
 
 
 def _check_parts(table: Table) -> None:
-    wrong = next((index for index, part in enumerate(table.parts) if part not in _PART_OF), None)
-    if wrong is not None:
-        raise DataError(
-            f"{table.place(wrong)}: `{_SPLIT}` is {table.parts[wrong]!r}; allowed are {', '.join(PARTS)}, or nothing, "
-            "which means train."
-        )
+    for index, part in enumerate(table.parts):
+        if part not in _PART_OF:
+            refuse(
+                DataError(
+                    f"{table.place(index)}: `{_SPLIT}` is {part!r}; allowed are {', '.join(PARTS)}, or nothing, which "
+                    "means train."
+                ),
+                "unknown-split",
+                table.place(index),
+            )
 
 
 def _posix(path: str) -> str:

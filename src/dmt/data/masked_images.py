@@ -16,6 +16,7 @@ from dmt.data.mask_coding import MaskCoding
 from dmt.data.mask_sources import MaskSource
 from dmt.data.memory import TensorMemory
 from dmt.data.pixels import RGB, PixelRule
+from dmt.data.problems import refuse
 from dmt.errors import DataError
 from dmt.types import IGNORE_INDEX
 
@@ -80,6 +81,10 @@ class MaskedImages:
         """Height and width as `images` gives them; of the file itself only the header is read, once."""
         return self._file_size(index) if self.image_size is None else self.image_size
 
+    def source(self, index: int) -> Readable:
+        """An image's file."""
+        return self.files[index].image
+
     def known(self) -> np.ndarray:
         """Every image that has a mask file."""
         return np.array([file.mask is not None for file in self.files], dtype=bool)
@@ -103,19 +108,12 @@ class MaskedImages:
         for index, file in enumerate(self.files):
             try:
                 size = self._file_size(index)
-            except DataError:
-                if tolerant:
-                    continue
-                raise
-            if file.mask is None:
+            except DataError as error:
+                if not tolerant:
+                    refuse(error, "unreadable-image", str(file.image))
                 continue
-            mask_size = file.mask.size()
-            if size != mask_size:
-                hint = " A rotation that EXIF asks for is not applied." if size == mask_size[::-1] else ""
-                raise DataError(
-                    f"{file.image} is {_times(size)} (height x width), but its mask {file.mask} is "
-                    f"{_times(mask_size)}. An image and its mask must be of one size.{hint}"
-                )
+            if file.mask is not None:
+                _check_mask_size(file, file.mask, size)
 
     def _file_size(self, index: int) -> tuple[int, int]:
         if index not in self._sizes:
@@ -158,8 +156,29 @@ def count_pixels(images: MaskedImages, indices: Sequence[int], *, num_classes: i
     """
     counts = np.zeros(IGNORE_INDEX + 1, dtype=np.int64)
     for index in indices:
-        counts += np.bincount(images.labels([index]).numpy().ravel(), minlength=len(counts))
+        try:
+            counts += np.bincount(images.labels([index]).numpy().ravel(), minlength=len(counts))
+        except DataError as error:
+            refuse(error, "bad-mask", str(images.files[index].mask))
     return counts[:num_classes]
+
+
+def _check_mask_size(file: ImageFile, mask: MaskSource, size: tuple[int, int]) -> None:
+    try:
+        mask_size = mask.size()
+    except DataError as error:
+        refuse(error, "bad-mask", str(mask))
+        return
+    if size != mask_size:
+        hint = " A rotation that EXIF asks for is not applied." if size == mask_size[::-1] else ""
+        refuse(
+            DataError(
+                f"{file.image} is {_times(size)} (height x width), but its mask {mask} is {_times(mask_size)}. An "
+                f"image and its mask must be of one size.{hint}"
+            ),
+            "mask-size",
+            str(file.image),
+        )
 
 
 def _times(shape: Sequence[int]) -> str:

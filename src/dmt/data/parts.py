@@ -31,6 +31,10 @@ class Part:
         """Height and width of an image."""
         return self.source.size(self.indices[position])
 
+    def subset(self, positions: Sequence[int]) -> "Part":
+        """Some of the images."""
+        return Part(self.source, tuple(self.indices[position] for position in positions))
+
     @property
     def keys(self) -> list[str]:
         """The images' names."""
@@ -69,6 +73,11 @@ class UnlabeledPart:
     def size(self, position: int) -> tuple[int, int]:
         """Height and width of an image."""
         return self._part.size(position)
+
+    def subset(self, positions: Sequence[int]) -> "UnlabeledPart":
+        """Some of the images; how good their pseudo labels are is not told."""
+        some = self._part.subset(positions)
+        return UnlabeledPart(some.source, some.indices, has_truth=False)
 
     @property
     def keys(self) -> list[str]:

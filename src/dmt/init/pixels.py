@@ -1,0 +1,91 @@
+"""What the values in image files are: pictures, or bands of numbers that a config must explain."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dmt.data.class_folders import FILE_SUFFIXES
+from dmt.data.image_files import read_size, walk_files
+from dmt.data.pixels import read_bands
+from dmt.errors import DataError
+
+_NUMBERS = (".npy", ".tif", ".tiff", ".png")
+"""Files that may hold more than 8 bits, or bands that are no colors."""
+_LOOKED_AT, _TRIED = 500, 5
+_BIT_DEPTHS = (8, 10, 12, 14, 16)
+
+
+@dataclass(frozen=True)
+class _Extent:
+    dtype: np.dtype[Any]
+    bands: int
+    lowest: float
+    highest: float
+
+
+def pixel_settings(files: list[Path]) -> tuple[dict[str, Any], str]:
+    """`channels` and `value_range` where files are no pictures of 8 bits, and a sentence about them.
+
+    Args:
+        files: all image files.
+    """
+    numbers = [file for file in files if file.suffix.lower() in _NUMBERS]
+    if not any(_is_no_picture(file) for file in _evenly(numbers, _TRIED)):
+        return {}, ""
+    extents = list(_extents(_evenly(numbers, _LOOKED_AT)))
+    if not extents:
+        return {}, ""
+    bands = max(extent.bands for extent in extents)
+    settings: dict[str, Any] = {} if bands in (1, 3) else {"channels": bands}
+    kinds = sorted({str(extent.dtype) for extent in extents})
+    told = f"files hold {bands} band{'s' * (bands != 1)} of {', '.join(kinds)}"
+    if kinds != ["uint8"]:
+        low, high = _range(extents)
+        settings["value_range"] = [low, high]
+        seen = f"{min(one.lowest for one in extents):g} .. {max(one.highest for one in extents):g}"
+        told += f", the values {seen} in {len(extents)} of them"
+    return settings, told
+
+
+def image_files(root: Path) -> list[Path]:
+    """The images below a folder, or below a table's; masks are none."""
+    folder = root if root.is_dir() else root.parent
+    starts = [folder / "images"] if (folder / "images").is_dir() else [folder]
+    return list(chain.from_iterable(walk_files(one, FILE_SUFFIXES) for one in starts))
+
+
+def _is_no_picture(file: Path) -> bool:
+    if file.suffix.lower() == ".npy":
+        return True
+    try:
+        read_size(file)
+    except DataError:
+        return any(True for _ in _extents([file]))  # a damaged file is neither
+    return False
+
+
+def _extents(files: list[Path]) -> Iterator[_Extent]:
+    for file in files:
+        try:
+            bands = read_bands(file)
+        except DataError:
+            continue
+        yield _Extent(bands.dtype, bands.shape[2], float(np.nanmin(bands)), float(np.nanmax(bands)))
+
+
+def _range(extents: list[_Extent]) -> tuple[float, float]:
+    """Whole numbers: the least usual bit depth that holds them; others: what was seen."""
+    low, high = min(one.lowest for one in extents), max(one.highest for one in extents)
+    if all(one.dtype.kind in "ui" for one in extents) and low >= 0:
+        depth = next((bits for bits in _BIT_DEPTHS if high < 2**bits), None)
+        if depth is not None:
+            return 0.0, float(2**depth - 1)
+    return (low, high) if low < high else (low, low + 1.0)
+
+
+def _evenly(files: list[Path], count: int) -> list[Path]:
+    return files[:: max(1, -(-len(files) // count))] if files else []

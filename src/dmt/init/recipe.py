@@ -1,0 +1,229 @@
+"""Settings to begin with: those of the presets that were measured, fitted to the images at hand."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from dmt.init.backbones import Backbone, takes_stride
+from dmt.init.facts import Facts
+from dmt.schedules import supervised_epochs
+
+SMALL = 40
+"""Pixels of a side up to which images are small: for small networks of their own, from random weights."""
+_LARGEST_SIDE = {False: 240, True: 512}
+"""Of images for masks, without and with a GPU."""
+_CLASSIFIER_SIDE = {False: 128, True: 224}
+_SCRATCH_SIDE, _PRETRAINED_SIDE = 64, 96
+_PAPERS_MOST_EPOCHS = 300
+_ENOUGH_TO_CUT = 10
+"""Labels of a class, or masks in twos, from which a tenth may be set aside for choices."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A key of the config, its value, and what is said above it."""
+
+    key: str
+    value: Any
+    comment: str
+
+
+def default_backbone(task: str, facts: Facts, *, has_gpu: bool) -> Backbone:
+    """A network of ours, where there are no weights."""
+    if task == "segmentation":
+        return Backbone(name="small_unet", why="small, since it begins with random weights")
+    if has_gpu and min(facts.size) >= 24:
+        return Backbone(name="wrn_28_2", why="the paper's for images of 32 pixels")
+    return Backbone(name="small_cnn", why="small, since it begins with random weights")
+
+
+def is_small(facts: Facts) -> bool:
+    """Whether networks for photos are out of place."""
+    return max(facts.size) <= SMALL or facts.channels not in (1, 3)
+
+
+def recipe(task: str, facts: Facts, backbone: Backbone, *, has_gpu: bool, num_cpus: int) -> list[Entry]:
+    """Every key that is worth a look, in the order of reading.
+
+    Args:
+        task: classification or segmentation.
+        facts: of the images.
+        backbone: the network.
+        has_gpu: whether this machine has one.
+        num_cpus: cores.
+    """
+    build = _masks if task == "segmentation" else _classes
+    entries = build(facts, backbone, has_gpu=has_gpu)
+    if has_gpu:
+        entries.append(Entry("workers", min(8, num_cpus), "Processes that load images, so that the GPU does not wait."))
+    return entries
+
+
+def _classes(facts: Facts, backbone: Backbone, *, has_gpu: bool) -> list[Entry]:
+    size, told = _classifier_size(facts, backbone, has_gpu=has_gpu)
+    if backbone.is_pretrained:
+        full, most, supervised_most, steps = 32, 8, 16, 1000 if has_gpu else 400
+    else:
+        full, most, supervised_most, steps = 128, 32, 64, 4000 if has_gpu else 1500
+    full = max(8, min(full, _power_of_two(facts.num_unlabeled or full)))
+    batch = {
+        "size": full,
+        "labeled": max(2, min(most, full // 4, _power_of_two(facts.num_labeled))),
+        "supervised": max(4, min(supervised_most, 2 * _power_of_two(facts.num_labeled))),
+    }
+    entries = [
+        _data(facts, size, told),
+        _networks({"a": _network(backbone)}, backbone, facts),
+        _validation(facts.fewest_labels >= _ENOUGH_TO_CUT, facts),
+        Entry("start", "finetune",
+              "A student goes on from its own weights of the last round; `scratch` (the paper's) needs longer rounds."),
+        Entry("rounds", {"top_fractions": [0.2, 0.4, 0.6, 0.8, 1.0], "selection": "class_prior"},
+              "The surest pseudo labels first, more each round. class_prior: no class gets more than its share of "
+              "your labels; where unlabeled images are of other shares, take per_class."),
+    ]  # fmt: skip
+    if backbone.is_pretrained:
+        entries.append(_adamw(5.0e-4))
+    return entries + _lengths(facts, batch, steps, 0.4)
+
+
+def _masks(facts: Facts, backbone: Backbone, *, has_gpu: bool) -> list[Entry]:
+    size, crop = _mask_sizes(facts, has_gpu=has_gpu)
+    told = "All images are resized to this; null = each its own size." if size else ""
+    rounds: dict[str, Any]
+    loss: dict[str, float]
+    if backbone.is_pretrained:
+        rounds = {"top_fractions": [1.0, 1.0], "label_views": "multiscale"}
+        loss = {"gamma_agree": 1.0, "gamma_disagree": 1.0, "class_balance": 0.5}
+        batch, scale, steps, share = {"size": 8, "labeled": 4}, [0.8, 1.5], 4000 if has_gpu else 1000, 0.4
+        optimizer = _adamw(1.0e-3)
+    else:
+        rounds = {"top_fractions": [0.4, 0.7, 1.0]}
+        loss = {"gamma_agree": 3.0, "gamma_disagree": 3.0}
+        batch, scale, steps, share = {"size": 8, "labeled": 2}, [0.8, 1.25], 2400 if has_gpu else 600, 0.25
+        optimizer = Entry("optimizer", {"lr": 0.1, "supervised_lr": 0.2}, "High, for random weights.")
+    comment = "Two networks label for each other. The surest pixels first, more each round."
+    if backbone.is_pretrained:
+        comment = (
+            "Two networks label for each other, every pixel in both rounds. multiscale: labels by an image and its "
+            "mirror image at three sizes; plain, where left and right matter, or where labeling takes too long."
+        )
+    return [
+        _data(facts, size, told),
+        _networks(_pair(backbone), backbone, facts),
+        _validation(facts.num_labeled >= 2 * _ENOUGH_TO_CUT, facts),
+        Entry("rounds", rounds, comment),
+        Entry("loss", loss,
+              "How hard pseudo labels are doubted where the networks disagree; 0 = not at all, the paper has 3 to 5. "
+              "class_balance: rare classes count more."),
+        Entry("crop", {"size": crop, "scale": scale}, "What a training step sees of an image, and its scale."),
+        Entry("augment", "color" if backbone.is_pretrained else "default",
+              "Mirrors images and, with `color`, varies their colors; no-flip, where left and right matter."),
+        optimizer,
+        *_lengths(facts, batch, steps, share),
+    ]  # fmt: skip
+
+
+def _data(facts: Facts, size: list[int] | None, told: str) -> Entry:
+    if facts.num_unlabeled == 0:
+        told += (
+            " Every training image has a label, so that this trains on labels alone. With num_labeled: "
+            f"{max(len(facts.class_names), facts.num_labeled // 8)} or so the others would serve as unlabeled ones."
+        )
+    return Entry("data", facts.data | ({"image_size": size} if size else {}), told.strip())
+
+
+def _networks(networks: dict[str, Any], backbone: Backbone, facts: Facts) -> Entry:
+    comment = f"{backbone.name.rpartition(':')[2]}: {backbone.why}."
+    if not backbone.is_pretrained and not is_small(facts):
+        example = "deeplab:timm:resnet18" if len(networks) > 1 else "timm:resnet18"
+        comment += (
+            " This machine's caches hold no weights; with some, results are usually much better: `dmt init --weights "
+            f"FILE.safetensors`, or {{name: {example}, weights: pretrained}}, which downloads them."
+        )
+    elif backbone.options:
+        comment += (
+            " Its options are for weights that were converted from TensorFlow's, as the file's look; leave pad_type "
+            "and bn_eps out for PyTorch's own."
+        )
+    return Entry("networks", networks, comment)
+
+
+def _network(backbone: Backbone, **options: Any) -> dict[str, Any]:
+    values: dict[str, Any] = {"name": backbone.name}
+    if backbone.weights is not None:
+        values |= {"weights": backbone.weights, "allow_missing": True}
+    merged = {**backbone.options, **options}
+    return values | ({"options": merged} if merged else {})
+
+
+def _pair(backbone: Backbone) -> dict[str, Any]:
+    """Two networks that learn from the labels in another order; coarse where the backbone can be, which is fast."""
+    stride = {"output_stride": 32} if backbone.is_pretrained and takes_stride(backbone, 32) else {}
+    return {label: _network(backbone, **stride) for label in ("a", "b")}
+
+
+def _validation(are_enough: bool, facts: Facts) -> Entry:
+    if facts.num_validation:
+        return Entry(
+            "validation", {"source": "given"}, f"The {facts.num_validation:,} images that you set aside choose."
+        )
+    if are_enough:
+        return Entry("validation", {"source": "cut"},
+                     "A tenth of the labels is set aside for choices; none = all are learned from, and the last round "
+                     "is final.")  # fmt: skip
+    return Entry("validation", {"source": "none"},
+                 "All labels are learned from, and the last round is final; cross_validation lets few labels choose, "
+                 "at three times the time.")  # fmt: skip
+
+
+def _adamw(lr: float) -> Entry:
+    value = {"name": "adamw", "lr": lr, "supervised_lr": 2 * lr, "weight_decay": 0.01}
+    return Entry("optimizer", value, "Gets further in few steps from pretrained weights than SGD does.")
+
+
+def _lengths(facts: Facts, batch: dict[str, int], steps: int, share: float) -> list[Entry]:
+    """Batches, and as many steps as this machine has patience for, the supervised ones by the paper's rule."""
+    total = facts.num_training + facts.num_validation
+    a_pass = math.ceil(facts.num_labeled / batch.get("supervised", batch["size"]))
+    passes = supervised_epochs(1.0, num_images=total, num_labeled=facts.num_labeled)
+    oracle = min(_PAPERS_MOST_EPOCHS, _rounded(steps / (passes * a_pass)))
+    own = max(1, round(passes * oracle * a_pass))
+    return [
+        Entry("batch", batch, "Images of a step, and how many of them are labeled. Lower size if memory runs out."),
+        Entry("supervised", {"oracle_epochs": oracle},
+              f"The paper's rule: sqrt({total:,} images / {facts.num_labeled:,} labels) x {oracle:g} = "
+              f"{passes * oracle:,.0f} passes over the labels, about {own:,} steps. Longer helps, up to a point."),
+        Entry("duration", {"steps": max(10, 10 * round(share * own / 10))}, "Steps of each round."),
+    ]  # fmt: skip
+
+
+def _classifier_size(facts: Facts, backbone: Backbone, *, has_gpu: bool) -> tuple[list[int], str]:
+    """The size to resize to, and a sentence."""
+    height, width = facts.size
+    if backbone.is_pretrained:
+        side = min(_CLASSIFIER_SIDE[has_gpu], max(_PRETRAINED_SIDE, 32 * round(min(facts.size) / 32)))
+        return [side, side], f"Resized from {height} x {width} or so; larger may be better, and is slower."
+    if max(facts.size) <= SMALL and facts.num_sizes == 1:
+        return [height, width], "As the images are; one of another size is resized to this."
+    side = min(_SCRATCH_SIDE, max(8, 4 * round(min(facts.size) / 4)))
+    return [side, side], f"Resized from {height} x {width} or so, for a network that looks at small images."
+
+
+def _mask_sizes(facts: Facts, *, has_gpu: bool) -> tuple[list[int] | None, list[int]]:
+    """The size to resize to, None where images may stay as they are; and what is cut out of it."""
+    factor = min(1.0, _LARGEST_SIDE[has_gpu] / max(facts.size))
+    size = list(facts.size) if factor == 1 else [max(8, 4 * round(side * factor / 4)) for side in facts.size]
+    crop = [max(16 * int(0.8 * side / 16), min(side, 32)) for side in size]
+    return None if factor == 1 else size, crop
+
+
+def _power_of_two(number: int) -> int:
+    """The largest one that is not above a number."""
+    return 1 << max(0, number.bit_length() - 1)
+
+
+def _rounded(value: float) -> float:
+    """To two digits, and a whole number from 10 on."""
+    digits = 1 - math.floor(math.log10(value))
+    rounded = round(value, digits)
+    return int(rounded) if rounded >= 10 else rounded
