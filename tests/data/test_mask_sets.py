@@ -198,7 +198,7 @@ def test_cityscapes_of_train_ids(tmp_path: Path) -> None:
     data = quietly("cityscapes", write_cityscapes(tmp_path, kinds=("labelTrainIds",)), image_size=[8, 16])
     assert np.array_equal(data.test.labels([0])[0], mask(0, (8, 16), values=(*range(19), 255)))
     both = quietly("cityscapes", write_cityscapes(tmp_path / "both", kinds=("labelIds", "labelTrainIds")))
-    assert both.train.files[0].mask.name.endswith("_labelIds.png")
+    assert both.train.files[0].mask.file.name.endswith("_labelIds.png")
 
 
 def test_broken_cityscapes(tmp_path: Path) -> None:
