@@ -5,6 +5,7 @@ Autocast and loss scaling are torch's own: Accelerate fixes its precision once f
 notebook may train one run in bf16 and the next in fp32.
 """
 
+import atexit
 import math
 import platform
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+import torch.distributed
 from accelerate import Accelerator, PartialState
 from accelerate.utils import broadcast, gather_object, reduce
 from torch import Tensor, nn
@@ -22,6 +24,12 @@ from dmt.errors import ConfigError
 from dmt.types import Batch
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def _leave_processes() -> None:
+    """Take leave of the other processes before Python ends: what still runs in threads then may abort the process."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 class Engine:
@@ -41,6 +49,8 @@ class Engine:
         self.world_size: int = self._accelerator.num_processes
         self.precision = resolve_precision(precision, self.device)
         self._scaler = self._fresh_scaler()
+        if self.world_size > 1:
+            atexit.register(_leave_processes)
 
     @property
     def is_main(self) -> bool:
