@@ -11,13 +11,14 @@ import torch
 from torch import nn
 from torch.utils.data import Subset, TensorDataset
 
-from dmt.assemble import build_arms, load_data, network_builder, resolve_validation
+from dmt.assemble import build_arms, load_data, resolve_validation
 from dmt.config import Config
 from dmt.config_files import load_config
 from dmt.data.images import DataSet
 from dmt.data.parts import Part
 from dmt.errors import ConfigError, DataError
 from dmt.methods import build_method
+from dmt.networks import network_builder
 from dmt.run import run
 from tiny_runs import (
     TINY_MASK_NETWORKS,

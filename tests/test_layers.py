@@ -43,6 +43,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "teaching",
         "stages",
         "result",
+        "networks",
         "assemble",
     ),
     # progress has an observer that keeps quiet, which run falls back on.

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from dmt.config import Config
@@ -128,3 +129,30 @@ def test_a_folder_that_may_not_be_written_is_one_sentence() -> None:
         RunFolderError, match=r"/sys/kernel/run cannot be used \(.*\)\. Name another folder with --run-dir"
     ):
         run(tiny_config(), tiny_parts(), TINY_NETWORKS, run_dir="/sys/kernel/run")
+
+
+def test_classes_in_another_order_are_another_run(tmp_path: Path) -> None:
+    """Weights and stored labels know classes by number alone."""
+    for number, place in enumerate(["labeled/cat", "labeled/dog", "labeled/cat", "labeled/dog", "unlabeled"]):
+        path = tmp_path / "data" / place / f"{number}.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8))
+    names = tmp_path / "names.txt"
+    settings: dict[str, Any] = {
+        "task": "classification",
+        "data": {"name": "folder", "root": str(tmp_path / "data"), "class_names": str(names)},
+        "validation": {"source": "none"},
+        "rounds": {"top_fractions": [1.0]},
+        "supervised": {"steps": 2},
+        "duration": {"steps": 2},
+        "batch": {"size": 4, "labeled": 2},
+    }
+    names.write_text("cat\ndog\n")
+    run(settings, run_dir=tmp_path / "run")
+    (tmp_path / "run/result.json").unlink()
+    (tmp_path / "run/rounds/1/a/DONE").unlink()
+    names.write_text("dog\ncat\n")
+    with pytest.raises(DataError, match="class 0 is 'cat' there and 'dog' here"):
+        run(settings, run_dir=tmp_path / "run")
+    names.write_text("cat\ndog\n")
+    assert run(settings, run_dir=tmp_path / "run")["rounds"]

@@ -1,36 +1,29 @@
-"""From a config to the parts of a run: data, splits, networks. Names of registries are checked here."""
+"""From a config to the parts of a run: data and splits."""
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from dmt.config import Config
 from dmt.data.augment import ON_LEVELS
 from dmt.data.catalog import load_dataset
 from dmt.data.draw import num_labels
-from dmt.data.images import DataSet, ImageSet, readable_sizes, to_unit
+from dmt.data.images import DataSet, ImageSet, readable_sizes
 from dmt.data.listing import named_classes
 from dmt.data.own import data_set_from_torch, masked_data_set
 from dmt.data.parts import Part, Parts, UnlabeledPart
-from dmt.data.split_files import read_split, write_split
+from dmt.data.split_files import check_classes, read_split, write_classes, write_split
 from dmt.data.splits import Split, difference_maximized, folds
 from dmt.data.unreadable import first_readable, without_unreadable
 from dmt.errors import ConfigError
 from dmt.methods import build_method
-from dmt.models.network import Network, Preprocessing, check_output
-from dmt.models.pairs import warn_equal_starts
-from dmt.models.registry import build_network
-from dmt.randomness import generator, seeded_torch
+from dmt.randomness import generator
 from dmt.setting import Arm
 from dmt.tasks import TASKS
 from dmt.types import LabeledSubset, Stage
-
-ModelFactory = Callable[[], nn.Module]
 
 
 def load_data(config: Config, datasets: Mapping[str, Any] | DataSet | None) -> DataSet:
@@ -141,28 +134,6 @@ def parts_of(config: Config, data: DataSet, split: Split) -> Parts:
     return _parts(config, data, split, split.labeled)
 
 
-def network_builder(
-    config: Config, data: DataSet, models: Mapping[str, nn.Module | ModelFactory] | None, *, plan: Sequence[Stage]
-) -> Callable[[str, np.random.Generator], Network]:
-    """A function from a network's label and a stream to a new network with its initial weights.
-
-    Each network of the plan is built and tried once here, so that a name or an output that does not fit is an error
-    before any training.
-    """
-
-    def build(label: str, stream: np.random.Generator) -> Network:
-        with seeded_torch(stream):
-            return _configured_network(config, label, data) if models is None else _own_network(models, label, data)
-
-    labels = sorted({label for stage in plan for label in stage.trains})
-    if models is None and len(labels) > 1:
-        warn_equal_starts(config)
-    for label in labels:
-        images = to_unit(first_readable(data.train).repeat(2, 1, 1, 1))
-        check_output(build(label, generator(config.seed, "unused")), images, dense=TASKS[config.task].is_dense)
-    return build
-
-
 def _own_data(config: Config, datasets: Mapping[str, Any]) -> DataSet:
     size = config.data.image_size
     image_size = None if size is None else (size[0], size[1])
@@ -226,29 +197,14 @@ def _warn_missing_classes(labeled: Part, data: DataSet) -> None:
         )
 
 
-def _configured_network(config: Config, label: str, data: DataSet) -> Network:
-    network = config.networks.a if label == "a" else config.networks.b
-    return build_network(
-        network.name,
-        num_classes=data.num_classes,
-        channels=data.channels,
-        mean=data.mean,
-        std=data.std,
-        weights=network.weights,
-        allow_missing=network.allow_missing,
-        options=network.options,
-        head_branches=network.head_branches,
-        task=config.task,
-        key=f"networks.{label}",
-    )
-
-
 def _split(config: Config, data: DataSet, folder: Path, *, needs_all_labels: bool) -> Split:
     if (folder / "test.txt").is_file():
+        check_classes(folder, data.class_names)
         return read_split(folder, train=data.train, test=data.test, validation=_given(config, data))
     split = draw_split(config, data, needs_all_labels=needs_all_labels)
     if config.data.max_unreadable:
         split = without_unreadable(split, data.train, at_most=config.data.max_unreadable, folder=folder)
+    write_classes(folder, data.class_names)
     write_split(split, folder, train=data.train, test=data.test, validation=_given(config, data))
     return split
 
@@ -291,12 +247,3 @@ def _subsets(config: Config, data: DataSet, labeled: tuple[int, ...]) -> dict[La
         labeled, share=config.rounds.dms_share, generator=generator(config.split_seed, "dms")
     )
     return {"dms_a": Part(data.train, first), "dms_b": Part(data.train, second)}
-
-
-def _own_network(models: Mapping[str, nn.Module | ModelFactory], label: str, data: DataSet) -> Network:
-    if label not in models:
-        raise ConfigError(f"models has no network {label!r}; it holds {', '.join(models) or 'nothing'}.")
-    given = models[label]
-    module = deepcopy(given) if isinstance(given, nn.Module) else given()
-    plain = Preprocessing(mean=(0.0,) * data.channels, std=(1.0,) * data.channels)
-    return Network(module, plain, num_classes=data.num_classes, name=f"own network {label}")

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from dmt.assemble import build_arms, learnable, load_data, network_builder, resolve_validation
+from dmt.assemble import build_arms, learnable, load_data, resolve_validation
 from dmt.choose import choose, unequal_pair
 from dmt.config import Config
 from dmt.config_files import load_config
@@ -20,6 +20,7 @@ from dmt.errors import ConfigError
 from dmt.methods import build_method
 from dmt.methods.base import Method
 from dmt.metrics_log import MetricsLog
+from dmt.networks import network_builder
 from dmt.progress import Silent
 from dmt.resources import shortages_told
 from dmt.result import build_result

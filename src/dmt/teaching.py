@@ -48,15 +48,15 @@ def pseudo_labels(setting: Setting, arm: Arm, stage: Stage) -> tuple[PseudoLabel
 def _strangers(setting: Setting, arm: Arm, stage: Stage, spec: PseudoSpec) -> Tensor | None:
     """The unlabeled images that seem to belong to no class; None where only one teacher has spoken yet."""
     before, rounds = earlier_labeling(setting.plan, stage), setting.config.rounds
-    if before is None or before.pseudo is None:
+    if before is None or before.pseudo is None or setting.task.is_dense:
         return None
+    if rounds.strangers == "keep" and not _open_store(setting, arm, before, before.pseudo, "pseudo_labels").is_whole():
+        return None  # deleted since, for room: a count is not worth labeling again
     stores = [
         _labeled_store(setting, arm, one, pseudo, folder="pseudo_labels")
         for one, pseudo in ((stage, spec), (before, before.pseudo))
     ]
     tables = [store.read() for store in stores if isinstance(store, LabelStore)]
-    if len(tables) < 2:
-        return None
     strange = strangers(*tables, below=rounds.stranger_confidence)
     sentence = report(
         arm.title(stage),
@@ -128,12 +128,7 @@ def _labeled_store(
 ) -> PseudoStore:
     """The whole store of what a stage's teacher says of every unlabeled image."""
     teaching = stage_of(setting.plan, spec.teacher, spec.teacher_round)
-    provenance = Provenance(
-        teacher=arm.title(teaching),
-        teacher_hash=weights_hash(weights_path(arm.path(teaching))),
-        config_hash=config_hash(setting.config),
-    )
-    store = setting.task.open_store(arm.path(stage) / folder, arm.parts.unlabeled.keys, provenance, setting.data)
+    store = _open_store(setting, arm, stage, spec, folder)
     if not store.is_whole():
         require_label_space(setting, arm, stage)
         label(
@@ -148,6 +143,17 @@ def _labeled_store(
             observer=setting.observer,
         )
     return store
+
+
+def _open_store(setting: Setting, arm: Arm, stage: Stage, spec: PseudoSpec, folder: str) -> PseudoStore:
+    """The store of what a stage's teacher says, whether it is there already or not."""
+    teaching = stage_of(setting.plan, spec.teacher, spec.teacher_round)
+    provenance = Provenance(
+        teacher=arm.title(teaching),
+        teacher_hash=weights_hash(weights_path(arm.path(teaching))),
+        config_hash=config_hash(setting.config),
+    )
+    return setting.task.open_store(arm.path(stage) / folder, arm.parts.unlabeled.keys, provenance, setting.data)
 
 
 def _with_views(teacher: nn.Module, rounds: RoundsConfig) -> nn.Module:

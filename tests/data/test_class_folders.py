@@ -1,5 +1,8 @@
 """Class folders and tables: what they may hold, and what is said of what they may not."""
 
+import io
+import json
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +13,7 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
-from data.tiny_photos import CLASSES, photos, rows, write_images, write_table
+from data.tiny_photos import CLASSES, photos, png, rows, write_images, write_table
 from dmt.config_files import load_config
 from dmt.data.catalog import load_dataset
 from dmt.data.images import DataSet
@@ -77,6 +80,17 @@ def test_classes_that_are_numbers_are_in_their_order(tmp_path: Path) -> None:
     assert load(tmp_path).class_names == ("1", "9", "10")
 
 
+def test_a_channel_without_variation_is_no_hindrance(tmp_path: Path) -> None:
+    for number, label in enumerate(["cat", "dog"]):
+        bands = np.random.default_rng(number).integers(0, 256, (6, 6, 4), dtype=np.uint8)
+        bands[..., 2] = 7
+        (tmp_path / "labeled" / label).mkdir(parents=True)
+        np.save(tmp_path / "labeled" / label / "x.npy", bands)
+    data = load(tmp_path, channels=4)
+    assert data.std[2] == 1.0
+    assert data.mean[2] == pytest.approx(7 / 255)
+
+
 def test_statistics_are_those_of_the_training_images(folder: Path) -> None:
     data = load(folder)
     pixels = np.stack([one.pixels for one in photos() if one.part != "test"]) / 255
@@ -86,10 +100,11 @@ def test_statistics_are_those_of_the_training_images(folder: Path) -> None:
 
 def test_a_list_of_test_images(folder: Path) -> None:
     (folder / "some.txt").write_text("labeled/one/00.png\nlabeled/zero/01.png\n")
-    data = load(folder, test="some.txt")
+    with pytest.warns(UserWarning, match="12 others of the test part of .* are left out"):
+        data = load(folder, test="some.txt")
     assert data.test is not None
     assert [data.test.key(index) for index in range(2)] == ["labeled/one/00.png", "labeled/zero/01.png"]
-    assert len(data.train) == len(photos()) - 2
+    assert len(data.train) == len(photos()) - 2 - 12
 
 
 def remove_class(root: Path) -> None:
@@ -234,7 +249,26 @@ def test_what_is_wrong_with_a_table_is_said(case: str, suffix: str, folder: Path
     assert "table" in str(caught.value) or "test part" in str(caught.value)
 
 
+@pytest.mark.parametrize("other", ["./labeled/eight/00.png", "labeled//eight/00.png", "labeled/one/../eight/00.png"])
+def test_one_image_under_two_spellings(folder: Path, other: str) -> None:
+    def change(found: list[dict[str, str]]) -> None:
+        found.append({"path": other, "label": "eight", "split": "test"})
+
+    with pytest.raises(DataError, match=r"names 'labeled/eight/00\.png', as .*row 2 does|leads outside"):
+        load(table(folder, change), "manifest")
+
+
+def test_labels_that_look_like_dates(folder: Path) -> None:
+    days = {"eight": "2020-01-01", "one": "2020-01-02", "zero": "2021-03-04", "": None}
+    lines = [json.dumps({"path": row["path"], "label": days[row["label"]]}) for row in rows()]
+    (folder / "t.jsonl").write_text("\n".join(lines))
+    assert load(folder / "t.jsonl", "manifest").class_names == ("2020-01-01", "2020-01-02", "2021-03-04")
+
+
 BROKEN_FILES = {
+    "twice.csv": (b"path,label,label\na.png,b,c\n", "has the column `label` twice"),
+    "both.csv": (b"path,Path,label\na.png,b,c\n", "has the column `path` twice"),
+    "zero.jsonl": (b'{"path": "a\\u0000b/0.png", "label": "a"}\n', "there is no file"),
     "x.csv": (b"path,label\na.png\n", "Expected 2 columns, got 1"),
     "y.csv": (b"path,label\n\xff\xfe,b\n", "cannot be read as a table"),
     "empty.csv": (b"", "cannot be read as a table"),
@@ -259,6 +293,18 @@ def test_a_missing_table(tmp_path: Path) -> None:
         load(tmp_path / "gone.csv", "manifest")
     with pytest.raises(ConfigError, match=r"needs data\.root"):
         load_dataset(load_config({"task": "classification", "data": {"name": "manifest"}}).data, task="classification")
+
+
+def test_of_two_files_of_one_name_in_a_tar_file_the_later_one_counts(folder: Path) -> None:
+    with tarfile.open(folder / "x.tar", "w") as tar:
+        for shade in (10, 200):
+            content = png(np.full((8, 8, 3), shade, np.uint8))
+            info = tarfile.TarInfo("a.png")
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    data = load(folder, shards="x.tar")
+    assert [data.train.key(index) for index in range(len(data.train))].count("x.tar/a.png") == 1
+    assert data.train.images([len(data.train) - 1]).unique().tolist() == [200]
 
 
 def test_damaged_shards(folder: Path) -> None:

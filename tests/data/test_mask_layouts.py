@@ -181,6 +181,17 @@ BROKEN_COCO = {
     "listed twice": (lambda c: c["images"][1].update(file_name="0.png"), "lists '0.png' twice"),
     "id twice": (lambda c: c["images"][1].update(id=10), "two of the image id 10"),
     "other size": (lambda c: c["images"][0].update(height=7), "its mask .* is 7 x 20"),
+    "not a number": (lambda c: c["annotations"][0].update(segmentation=[[float("nan"), 1, 6, 1, 6, 6]]), "far outside"),
+    "beyond all numbers": (lambda c: c["annotations"][0].update(segmentation=[[1e300, 1, 6, 1, 6, 6]]), "far outside"),
+    "far away": (lambda c: c["annotations"][0].update(segmentation=[[4e8, 1, 6, 1, 6, 6]]), "far outside"),
+    "runs that wrap around": (
+        lambda c: c["annotations"][0].update(segmentation={"size": [24, 20], "counts": [2**63 - 1, 2**63 - 1, 482]}),
+        "do not come to 24 x 20",
+    ),
+    "a run beyond 64 bits": (
+        lambda c: c["annotations"][0].update(segmentation={"size": [24, 20], "counts": [2**70]}),
+        "do not come to 24 x 20",
+    ),
     "bad shape": (
         lambda c: c["annotations"][0].update(segmentation={"size": [24, 20], "counts": [1, 2]}),
         "image '0.png' has a shape whose run lengths do not come to 24 x 20 pixels",
@@ -201,6 +212,35 @@ def test_what_is_wrong_with_a_coco_file_is_said(case: str, tmp_path: Path) -> No
     with pytest.raises(DataError, match=message) as caught:
         load(edited(tmp_path, change))
     assert "annotations.json" in str(caught.value)
+
+
+def test_an_annotation_without_a_shape_covers_nothing(tmp_path: Path) -> None:
+    found = load(edited(tmp_path, lambda c: [shape.update(segmentation=[]) for shape in c["annotations"]]))
+    assert found.train.labels([0]).unique().tolist() == [0]
+
+
+def test_masks_that_windows_named(tmp_path: Path) -> None:
+    data = manifest(tmp_path)
+    text = (tmp_path / "table.csv").read_text()
+    (tmp_path / "table.csv").write_text(text.replace("/", "\\"))
+    assert load(data).train.known().tolist() == [True, True, True, False, False]
+
+
+def test_labels_that_say_nothing(tmp_path: Path) -> None:
+    import datasets
+
+    folder(tmp_path / "files")
+    image = {"bytes": (tmp_path / "files/images/0.png").read_bytes(), "path": "0.png"}
+    for labels, classes in (([0.0, 1.0, float("nan"), -1.0], ("0", "1")), (["a", "b", "", None], ("a", "b"))):
+        kind = datasets.Value("string" if None in labels else "float64")
+        features = datasets.Features(image=datasets.Image(), label=kind)
+        table = datasets.Dataset.from_dict({"image": [image] * 4, "label": labels}, features=features)
+        table.save_to_disk(str(tmp_path / classes[0]))
+        data = {"name": "huggingface", "root": str(tmp_path / classes[0])}
+        config = load_config({"task": "classification", "data": data})
+        found = load_dataset(config.data, task="classification")
+        assert found.class_names == classes
+        assert found.train.known().tolist() == [True, True, False, False]
 
 
 def test_a_file_that_is_no_json(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from dmt.config_files import load_config
 from dmt.data.draw import split_masks
 from dmt.data.own import masked_data_set
+from dmt.data.torch_masks import to_mask
 from dmt.errors import DataError
 from dmt.run import run
 from tiny_runs import TINY_MASK_NETWORKS, masked_images, tiny_mask_config
@@ -147,3 +148,10 @@ def test_a_run_without_a_test_part_reports_no_figure(tmp_path: Path) -> None:
     assert result["final"] == {}
     assert "best_round" not in result
     assert all("mean_iou" not in row for row in result["rounds"])
+
+
+def test_255_is_a_wrong_value_where_another_one_is_ignored() -> None:
+    with pytest.raises(DataError, match=r"x holds the value 255; classes are 0 \.\. 254, and -1 is ignored"):
+        to_mask(np.array([[0, 255], [1, -1]]), ignore_index=-1, where="x")
+    assert to_mask(np.array([[0, 1], [1, -1]]), ignore_index=-1, where="x").tolist() == [[0, 1], [1, 255]]
+    assert to_mask(np.array([[0, 255]]), ignore_index=255, where="x").tolist() == [[0, 255]]

@@ -27,6 +27,8 @@ from dmt.errors import ConfigError, DataError
 BACKGROUND = "background"
 """Class 0: what no shape covers."""
 _ANNOTATIONS = "annotations.json"
+_FARTHEST = 10
+"""Image sides that a corner may lie outside; pycocotools fills memory on its way to one that is farther."""
 
 
 class _Rle(BaseModel):
@@ -106,8 +108,9 @@ class ShapesMask:
                 f"{self.origin} has a shape for {shape.size[0]} x {shape.size[1]} pixels, but is {self.height} x "
                 f"{self.width}. Mend or delete it."
             )
-        runs = np.array(_unpacked(shape.counts) if isinstance(shape.counts, str) else shape.counts, dtype=np.int64)
-        if (runs < 0).any() or runs.sum() != self.height * self.width:
+        runs = _unpacked(shape.counts) if isinstance(shape.counts, str) else shape.counts
+        # In Python's numbers, which have no largest one to wrap around at.
+        if min(runs, default=0) < 0 or sum(runs) != self.height * self.width:
             raise DataError(
                 f"{self.origin} has a shape whose run lengths do not come to {self.height} x {self.width} pixels. Mend "
                 "or delete it."
@@ -117,6 +120,12 @@ class ShapesMask:
 
     def _inside(self, polygons: list[list[float]]) -> np.ndarray:
         coder = _coder()
+        farthest = _FARTHEST * max(self.height, self.width)
+        # Asked so, NaN is refused, too.
+        if not all(abs(value) <= farthest for polygon in polygons for value in polygon):
+            raise DataError(f"{self.origin} has a polygon whose corners lie far outside the image. Mend or delete it.")
+        if not polygons:
+            return np.zeros(self.size(), dtype=bool)
         try:
             runs = coder.merge(coder.frPyObjects(polygons, self.height, self.width))
             return np.array(coder.decode([runs])[:, :, 0], dtype=bool)

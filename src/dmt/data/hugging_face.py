@@ -70,7 +70,7 @@ class _Row:
 def hugging_face_classes(config: DataConfig, image_size: tuple[int, int] | None) -> DataSet:
     """Images of the column `image` with the classes of `label`; splits train (or labeled), unlabeled, validation, test.
 
-    A label that is None or -1 is none.
+    A label that is None, NaN, -1 or empty is none.
 
     Raises:
         ConfigError: data.root is not given, or `datasets` is not installed.
@@ -164,10 +164,16 @@ def _labels(table: Any, root: Path, split: str) -> Sequence[str | None]:
         raise DataError(f"{root}, {split}: there is no column `{_LABEL}`; it has {', '.join(table.column_names)}.")
     names = getattr(table.features[_LABEL], "names", None)
     values = table[_LABEL]
-    return [
-        None if value is None or value == UNLABELED else names[value] if names is not None else str(value)
-        for value in values
-    ]
+    return [_label(value, names) for value in values]
+
+
+def _label(value: Any, names: Sequence[str] | None) -> str | None:
+    """The name of a class; None for what says that there is none."""
+    if value is None or value in (UNLABELED, "") or value != value:  # only NaN differs from itself
+        return None
+    if names is not None:
+        return str(names[value])
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _library() -> Any:

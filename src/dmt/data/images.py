@@ -200,7 +200,7 @@ def pixel_statistics(pixels: Tensor) -> tuple[tuple[float, ...], tuple[float, ..
     """
     if pixels.is_floating_point():
         std, mean = torch.std_mean(pixels.double(), dim=(0, 2, 3), correction=0)
-        return tuple(mean.tolist()), tuple(std.tolist())
+        return tuple(mean.tolist()), tuple(spread or 1.0 for spread in std.tolist())
     return _moments([_level_counts(channel) for channel in pixels.unbind(dim=1)])
 
 
@@ -208,10 +208,11 @@ def _moments(counts: Sequence[np.ndarray] | np.ndarray) -> tuple[tuple[float, ..
     """Means and standard deviations of channels, from how often each of their 256 levels occurs."""
     levels = np.arange(256) / 255
     means = [float(np.average(levels, weights=count)) for count in counts]
-    stds = [
+    spreads = [
         float(np.sqrt(np.average((levels - mean) ** 2, weights=count)))
         for mean, count in zip(means, counts, strict=True)
     ]
+    stds = [spread or 1.0 for spread in spreads]  # of a channel without any variation: it becomes 0 everywhere
     return tuple(means), tuple(stds)
 
 

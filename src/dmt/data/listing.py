@@ -1,5 +1,6 @@
 """What every reader of one's own images finds, and how a data set for classification comes of it."""
 
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from dmt.errors import ConfigError, DataError
 from dmt.types import UNLABELED
 
 PARTS = ("train", "validation", "test")
+_LEFT_OUT = "left out"
 _SHOWN = 5
 
 
@@ -172,7 +174,7 @@ def _truth(listing: Listing, names: Sequence[str]) -> torch.Tensor:
 
 
 def _parts(listing: Listing, config: DataConfig) -> np.ndarray:
-    """The part of each image; lists for validation and test take images out of where they were."""
+    """The part of each image; a list for validation or test says all of that part, and takes images from the others."""
     parts = np.array(listing.parts, dtype=object)
     given = {part: getattr(config, part) for part in ("validation", "test") if getattr(config, part) is not None}
     if not given:
@@ -186,8 +188,16 @@ def _parts(listing: Listing, config: DataConfig) -> np.ndarray:
     }
     check_disjoint({f"data.{part}": members for part, members in lists.items()}, everything)
     for part, members in lists.items():
-        parts[parts == part] = "train"
+        own = parts == part
+        parts[own] = _LEFT_OUT
         parts[list(members)] = part
+        if count := int((parts[own] == _LEFT_OUT).sum()):
+            warnings.warn(
+                f"data.{part} names {len(members)} images; {count} others of the {part} part of {listing.origin} are "
+                "left out, and nothing is trained on them.",
+                UserWarning,
+                stacklevel=2,
+            )
     return parts
 
 

@@ -1,6 +1,7 @@
 """One's own images as a table: `data.name=manifest`, from CSV, TSV, JSON lines or Parquet."""
 
 import os
+import posixpath
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -90,7 +91,7 @@ def read_manifest(file: Path, *, allow_outside: bool) -> Table:
     paths = [(path or "").strip() for path in columns[_PATH]]
     table = Table(
         file=file,
-        paths=[_posix(path) for path in paths],
+        paths=[posix(path) for path in paths],
         labels=[label.strip() or None if label is not None else None for label in columns[_LABEL]],
         parts=[(part or "").strip().lower() for part in columns[_SPLIT]],
         lines_before=lines_before,
@@ -138,19 +139,28 @@ def _files_in(folder: Path) -> frozenset[str]:
     try:
         with os.scandir(folder) as entries:
             return frozenset(entry.name for entry in entries if entry.is_file())
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a name that holds a zero byte
         return frozenset()
 
 
 def _columns(file: Path) -> dict[str, list[str | None]]:
     table = _read(file)
-    names = {name.strip().lower(): name for name in table.column_names}
+    names = _names(table, file)
     if _PATH not in names:
         raise DataError(
             f"{file} has no column `{_PATH}`; it has {', '.join(table.column_names) or 'none'}. The columns are "
             f"`{_PATH}`, `{_LABEL}` (may be empty) and `{_SPLIT}` (train, validation or test; may be left out)."
         )
     return {name: _texts(table, names.get(name), file) for name in (_PATH, _LABEL, _SPLIT)}
+
+
+def _names(table: pa.Table, file: Path) -> dict[str, str]:
+    """The columns by their names in lower case."""
+    names: dict[str, str] = {}
+    for name in table.column_names:
+        if names.setdefault(name.strip().lower(), name) != name or table.column_names.count(name) > 1:
+            raise DataError(f"{file} has the column `{name.strip().lower()}` twice. Leave one of them.")
+    return names
 
 
 def _texts(table: pa.Table, name: str | None, file: Path) -> list[str | None]:
@@ -190,7 +200,13 @@ def _read_text(file: Path, delimiter: str) -> pa.Table:
 
 
 def _read_lines(file: Path) -> pa.Table:
-    return json.read_json(file)
+    table = json.read_json(file)
+    # What looks like a date is a label like any other.
+    dates = [field.name for field in table.schema if pa.types.is_timestamp(field.type)]
+    if not dates:
+        return table
+    as_text = pa.schema([(name, pa.string()) for name in dates])
+    return json.read_json(file, parse_options=json.ParseOptions(explicit_schema=as_text))
 
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
@@ -217,6 +233,7 @@ def _check_parts(table: Table) -> None:
             )
 
 
-def _posix(path: str) -> str:
-    """A path with forward slashes; one that Windows wrote has backward slashes only."""
-    return PureWindowsPath(path).as_posix() if "\\" in path and "/" not in path else path
+def posix(path: str) -> str:
+    """A path with forward slashes in its shortest form; one that Windows wrote has backward slashes only."""
+    path = PureWindowsPath(path).as_posix() if "\\" in path and "/" not in path else path
+    return posixpath.normpath(path) if path else ""

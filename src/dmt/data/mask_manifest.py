@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dmt.config_sections import DataConfig
 from dmt.data.class_lists import load_class_list
 from dmt.data.images import DataSet
-from dmt.data.manifest import Table, check_paths, read_manifest
+from dmt.data.manifest import Table, check_paths, posix, read_manifest
 from dmt.data.mask_listing import MaskListing, segmented
 from dmt.data.mask_sets import root_folder
 from dmt.data.mask_sources import MaskFile
@@ -28,7 +28,7 @@ def mask_manifest(config: DataConfig, image_size: tuple[int, int] | None) -> Dat
             raise ConfigError(f"data.{key} has no effect on a manifest: its column `split` says what is what.")
     with_mask = [index for index, mask in enumerate(table.labels) if mask is not None]
     check_paths(
-        [str(table.labels[index]) for index in with_mask],
+        [posix(str(table.labels[index])) for index in with_mask],
         table.folder,
         lambda position: table.place(with_mask[position]),
         allow_outside=config.allow_outside,
@@ -44,7 +44,7 @@ def mask_manifest(config: DataConfig, image_size: tuple[int, int] | None) -> Dat
 
 
 def _files(table: Table) -> list[ImageFile]:
-    masks = (None if mask is None else MaskFile(table.folder / mask) for mask in table.labels)
+    masks = (None if mask is None else MaskFile(table.folder / posix(mask)) for mask in table.labels)
     return [ImageFile(path, table.folder / path, mask) for path, mask in zip(table.paths, masks, strict=True)]
 
 

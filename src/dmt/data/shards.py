@@ -77,7 +77,9 @@ def _matching(pattern: str, root: Path) -> list[Path]:
 def _members(path: Path) -> list[TarMember]:
     try:
         with tarfile.open(path, "r:") as tar:
-            return [TarMember(path, one.name, one.offset_data, one.size) for one in tar if _is_image(one)]
+            # Of two files of one name the later one counts, as when a tar file is unpacked.
+            members = {one.name: TarMember(path, one.name, one.offset_data, one.size) for one in tar if _is_image(one)}
+            return list(members.values())
     except (OSError, tarfile.TarError) as error:
         raise DataError(
             f"{path} cannot be read as a tar file ({error}). Get it again; a compressed one must be unzipped to .tar."

@@ -1,8 +1,9 @@
 """Splits as text files, a key a line: what a run folder keeps, and what a user names labeled images with."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, zip_longest
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -15,6 +16,7 @@ from dmt.errors import DataError
 from dmt.files import write_text
 from dmt.types import UNLABELED
 
+_CLASSES = "classes.jsonl"
 _PARTS = ("labeled", "unlabeled", "validation")
 
 
@@ -57,6 +59,28 @@ def read_split(folder: Path, *, train: ImageSet, test: ImageSet | None, validati
         _check_same(folder / "validation.txt", validation, part="validation")
     _check_same(folder / "test.txt", test, part="test")
     return split
+
+
+def write_classes(folder: Path, names: Sequence[str]) -> None:
+    """Write the classes in their order, a JSON string a line, beside the split."""
+    write_text(folder / _CLASSES, "".join(f"{json.dumps(name, ensure_ascii=False)}\n" for name in names))
+
+
+def check_classes(folder: Path, names: Sequence[str]) -> None:
+    """Refuse to go on with other classes, or another order: weights and stored labels know them by number alone.
+
+    Raises:
+        DataError: they are not those that `write_classes` wrote.
+    """
+    if not (folder / _CLASSES).is_file():
+        return  # a run that began before they were written
+    stored = [json.loads(line) for _, line in read_lines(folder / _CLASSES)]
+    for number, (old, new) in enumerate(zip_longest(stored, names)):
+        if old != new:
+            raise DataError(
+                f"{folder.parent} was begun with other classes: class {number} is {old!r} there and {new!r} here. "
+                "Bring the classes back in their order, or name another folder with --run-dir."
+            )
 
 
 def find_list(name: str, *, root: Path | None, key: str) -> Path:

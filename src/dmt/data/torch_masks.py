@@ -101,13 +101,13 @@ def to_mask(raw: Any, *, ignore_index: int, where: str) -> Tensor:
     values = values[0] if values.ndim == 3 and len(values) == 1 else values
     if values.ndim != 2 or 0 in values.shape or values.dtype.kind not in "iub":
         raise DataError(f"{where} is {values.dtype} {values.shape}; whole numbers (H, W) are needed.")
-    values = np.where(values == ignore_index, IGNORE_INDEX, values.astype(np.int64))
-    wrong = values[(values < 0) | (values > IGNORE_INDEX)]
+    ignored, values = values == ignore_index, values.astype(np.int64)
+    wrong = values[~ignored & ((values < 0) | (values >= IGNORE_INDEX))]
     if len(wrong):
         raise DataError(
             f"{where} holds the value {wrong[0]}; classes are 0 .. {IGNORE_INDEX - 1}, and {ignore_index} is ignored."
         )
-    return torch.from_numpy(values.astype(np.uint8))
+    return torch.from_numpy(np.where(ignored, IGNORE_INDEX, values).astype(np.uint8))
 
 
 def resize_mask(mask: Tensor, image_size: tuple[int, int] | None) -> Tensor:

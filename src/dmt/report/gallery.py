@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from dmt.assemble import load_data, network_builder
+from dmt.assemble import load_data
 from dmt.config import Config
 from dmt.config_files import load_config
 from dmt.data.images import DataSet, to_unit
@@ -20,6 +20,7 @@ from dmt.methods import build_method
 from dmt.methods.base import Method
 from dmt.models.registry import PRETRAINED
 from dmt.models.weights import load_weights
+from dmt.networks import network_builder
 from dmt.randomness import generator
 from dmt.report import story
 from dmt.report.files import RunFiles, StageFiles, read_run

@@ -1,0 +1,67 @@
+"""The networks of a run: built by the config's names, or from the user's own modules, and tried once."""
+
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+
+import numpy as np
+from torch import nn
+
+from dmt.config import Config
+from dmt.data.images import DataSet, to_unit
+from dmt.data.unreadable import first_readable
+from dmt.errors import ConfigError
+from dmt.models.bundle import ModelFactory
+from dmt.models.network import Network, Preprocessing, check_output
+from dmt.models.pairs import warn_equal_starts
+from dmt.models.registry import build_network
+from dmt.randomness import generator, seeded_torch
+from dmt.tasks import TASKS
+from dmt.types import Stage
+
+
+def network_builder(
+    config: Config, data: DataSet, models: Mapping[str, nn.Module | ModelFactory] | None, *, plan: Sequence[Stage]
+) -> Callable[[str, np.random.Generator], Network]:
+    """A function from a network's label and a stream to a new network with its initial weights.
+
+    Each network of the plan is built and tried once here, so that a name or an output that does not fit is an error
+    before any training.
+    """
+
+    def build(label: str, stream: np.random.Generator) -> Network:
+        with seeded_torch(stream):
+            return _configured_network(config, label, data) if models is None else _own_network(models, label, data)
+
+    labels = sorted({label for stage in plan for label in stage.trains})
+    if models is None and len(labels) > 1:
+        warn_equal_starts(config)
+    for label in labels:
+        images = to_unit(first_readable(data.train).repeat(2, 1, 1, 1))
+        check_output(build(label, generator(config.seed, "unused")), images, dense=TASKS[config.task].is_dense)
+    return build
+
+
+def _configured_network(config: Config, label: str, data: DataSet) -> Network:
+    network = config.networks.a if label == "a" else config.networks.b
+    return build_network(
+        network.name,
+        num_classes=data.num_classes,
+        channels=data.channels,
+        mean=data.mean,
+        std=data.std,
+        weights=network.weights,
+        allow_missing=network.allow_missing,
+        options=network.options,
+        head_branches=network.head_branches,
+        task=config.task,
+        key=f"networks.{label}",
+    )
+
+
+def _own_network(models: Mapping[str, nn.Module | ModelFactory], label: str, data: DataSet) -> Network:
+    if label not in models:
+        raise ConfigError(f"models has no network {label!r}; it holds {', '.join(models) or 'nothing'}.")
+    given = models[label]
+    module = deepcopy(given) if isinstance(given, nn.Module) else given()
+    plain = Preprocessing(mean=(0.0,) * data.channels, std=(1.0,) * data.channels)
+    return Network(module, plain, num_classes=data.num_classes, name=f"own network {label}")
