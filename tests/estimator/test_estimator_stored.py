@@ -62,6 +62,17 @@ def test_a_folder_of_an_estimator_may_be_written_again_and_no_other(tmp_path: Pa
         fitted.save(tmp_path / "photos")
 
 
+@pytest.mark.parametrize("name", ["model.json", "estimator.json"])
+def test_a_folder_of_another_library_is_left_alone(tmp_path: Path, name: str) -> None:
+    fitted, _ = fitted_on_images()
+    (tmp_path / name).write_text('{"class_name": "Sequential"}')
+    (tmp_path / "README.md").write_text("mine")
+    with pytest.raises(ExportError, match="holds files that are no export's"):
+        fitted.save(tmp_path)
+    assert (tmp_path / "README.md").read_text() == "mine"
+    assert (tmp_path / name).exists()
+
+
 def test_nothing_is_pickled(tmp_path: Path) -> None:
     fitted, _ = fitted_on_images()
     fitted.save(tmp_path)
