@@ -112,6 +112,14 @@ def test_what_was_fitted_on_real_numbers_is_none(fit: Callable[[], tuple[Any, An
         dmt.load(tmp_path)
 
 
+@pytest.mark.parametrize("numbers", [X / 7, X.reshape(len(X), -1) / 3])
+def test_a_run_on_real_numbers_is_no_model_of_images(tmp_path: Path, numbers: np.ndarray) -> None:
+    fitted = classifier(**SHORT, run_dir=tmp_path).fit(numbers, hidden(Y))
+    assert fitted.run_dir_ is not None
+    with pytest.raises(RunFolderError, match="was trained on real numbers, which image files have none of"):
+        dmt.load(fitted.run_dir_)
+
+
 def test_what_cannot_be_loaded_is_told(tmp_path: Path) -> None:
     fitted, _ = fitted_on_images()
     fitted.save(tmp_path / "mine")

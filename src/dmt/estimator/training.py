@@ -57,7 +57,7 @@ def train(config: Config, data: DataSet, *, run_dir: str | Path | None, verbose:
     observer = Lines(sys.stderr) if verbose else Silent()
     with _folder(run_dir, config, data) as folder:
         result = run(config, data, run_dir=folder, observer=observer)
-        bundle = bundle_of_run(folder)
+        bundle = bundle_of_run(folder, takes_real_numbers=True)
         picked = bundle.description.picked
         # The others of a last round stay in the run folder, where one is kept.
         alone = {"networks": {picked: bundle.description.networks[picked]}, "ensemble": ()}
