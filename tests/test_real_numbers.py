@@ -64,8 +64,8 @@ def without_metadata(bits: dict[str, Any]) -> dict[str, Any]:
         if name.endswith(".safetensors"):
             plain[name] = {key: tensor.numpy().tobytes() for key, tensor in load_tensors(value).items()}
         else:
-            is_done = name.endswith("DONE")
-            plain[name] = {key: one for key, one in value.items() if key != "sha256"} if is_done else value
+            hashes = {"DONE": "sha256", "manifest.json": "teacher_hash"}.get(name.rpartition("/")[2])
+            plain[name] = {key: one for key, one in value.items() if key != hashes} if hashes else value
     return plain
 
 
