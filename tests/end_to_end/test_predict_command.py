@@ -188,6 +188,22 @@ def test_options_of_onnx_alone_are_refused_for_a_bundle(call: Call, masks_run: P
     assert (status, "--images and --ensemble are for --format onnx" in err) == (2, True)
 
 
+@pytest.mark.parametrize("output", ["/proc/x", "dmt.yaml/x", "OTHER"])
+@pytest.mark.parametrize("command", ["evaluate", "export", "predict", "init"])
+def test_outputs_that_cannot_be_end_with_2_before_any_work(
+    call: Call, digits_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, output: str
+) -> None:
+    write_photos(tmp_path / "photos", 1)
+    (tmp_path / "dmt.yaml").touch()
+    other = {"export": "dmt.yaml", "predict": "photos"}.get(command, "photos")
+    output = other if output == "OTHER" else output + (".csv" if command == "predict" else "")
+    if command != "predict":  # whose kind of output depends on the model
+        monkeypatch.setattr("dmt.predict.predictor.open_bundle", lambda _: pytest.fail("the output comes first"))
+    inputs = {"predict": [digits_run, "photos"], "init": ["photos"]}.get(command, [digits_run])
+    status, _, err = call(command, *inputs, "-o", output)
+    assert (status, err.startswith("error: "), "Name another" in err or "it is a file" in err) == (2, True, True)
+
+
 def test_export_leaves_other_files_alone(call: Call, masks_run: Path, tmp_path: Path) -> None:
     write_photos(tmp_path / "photos", 1)
     for kind in ("bundle", "onnx"):

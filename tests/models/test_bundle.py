@@ -220,9 +220,10 @@ def test_an_own_network_is_filled_when_it_is_brought_along(tmp_path: Path) -> No
 def test_a_folder_with_other_files_is_left_alone(bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/photo.jpg").write_text("mine")
-    for place in (tmp_path / "mine", tmp_path / "mine/photo.jpg"):
-        with pytest.raises(ExportError, match="Name a new or empty folder"):
-            write_bundle(place, read_bundle(bundle), card="")
+    with pytest.raises(ExportError, match="Name a new or empty folder"):
+        write_bundle(tmp_path / "mine", read_bundle(bundle), card="")
+    with pytest.raises(ConfigError, match="is no folder"):
+        write_bundle(tmp_path / "mine/photo.jpg", read_bundle(bundle), card="")
     assert (tmp_path / "mine/photo.jpg").read_text() == "mine"
     assert len(list((tmp_path / "mine").iterdir())) == 1
 

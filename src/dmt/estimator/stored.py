@@ -42,6 +42,7 @@ def save_estimator(estimator: Any, folder: Path) -> None:
 
     Raises:
         ExportError: the folder holds other files.
+        ConfigError: it is a file, or nothing can be written there.
     """
     claim_folder(folder, ours=_saved(folder))
     folder.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ from safetensors.torch import load as load_tensors
 from torch import nn
 
 from dmt.errors import CheckpointError, ConfigError, ExportError
-from dmt.files import is_leftover, write_atomic, write_text
+from dmt.files import check_output, is_leftover, write_atomic, write_text
 from dmt.models.description import DESCRIPTION, Description, as_json, parse_description
 from dmt.models.network import Network, first_line
 from dmt.models.registry import build_network
@@ -141,6 +141,7 @@ def write_bundle(folder: Path, bundle: Bundle, *, card: str) -> None:
 
     Raises:
         ExportError: the folder holds other files.
+        ConfigError: nothing can be written there.
         CheckpointError: a file of weights is missing, or changed since the bundle was described.
     """
     claim_folder(folder)
@@ -162,10 +163,10 @@ def claim_folder(folder: Path, *, ours: Collection[str] | None = None) -> None:
         ours: the names of the files in it that may be replaced; None = those of earlier exports.
 
     Raises:
-        ExportError: it is a file, or holds others than those.
+        ExportError: it holds others than those.
+        ConfigError: it is a file, or nothing can be written there.
     """
-    if folder.exists() and not folder.is_dir():
-        raise ExportError(f"{folder} is a file. Name a new or empty folder to export to.")
+    check_output(folder, is_folder=True)
     there = [path for path in folder.iterdir() if not is_leftover(path)] if folder.is_dir() else []
     ours = _exported(folder) if ours is None else ours
     # Folders in it are nothing that is written over; one with nothing else is no export's all the same.

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pyarrow.parquet as pq
 from dmt import __version__
 from dmt.data.input_files import InputFile, output_names
 from dmt.errors import ConfigError, DataError
-from dmt.files import is_leftover, write_json
+from dmt.files import check_output, is_leftover, write_json
 
 MASKS, OVERLAYS = "masks", "overlays"
 UNREADABLE = "unreadable.txt"
@@ -32,19 +31,12 @@ def check_table(path: Path) -> None:
     """
     if path.suffix.lower() not in TABLE_SUFFIXES or path.is_dir():
         raise ConfigError(f"The output is {path}; for classes of images it is a file {' or '.join(TABLE_SUFFIXES)}.")
-    _check_writable(path.parent)
+    check_output(path)
     if path.is_file() and path.stat().st_size and not _is_answers(path):
         raise ConfigError(f"{path} is there already, and is no table of answers. Name another file for the output.")
     listed = unreadable_list(path)
     if listed.is_file() and not _is_list(listed):
         raise ConfigError(f"{listed} is there already, and is no list of a prediction. Name another output.")
-
-
-def _check_writable(folder: Path) -> None:
-    """Before hours of work, not after."""
-    existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise ConfigError(f"Nothing can be written to {folder}: {existing} does not allow it. Name another output.")
 
 
 def check_masks(folder: Path, files: Sequence[InputFile], *, overlays: bool) -> dict[Path, dict[str, Path]]:
@@ -59,7 +51,7 @@ def check_masks(folder: Path, files: Sequence[InputFile], *, overlays: bool) -> 
     """
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"The output is {folder}, a file; masks go into a folder. Name a new one.")
-    _check_writable(folder)
+    check_output(folder, is_folder=True)
     kinds = (MASKS, OVERLAYS) if overlays else (MASKS,)
     targets = {
         path: {kind: folder / kind / name for kind in kinds} for path, name in output_names(files, ".png").items()
