@@ -253,6 +253,16 @@ def test_memory_does_not_grow_with_the_number_of_files(masks_run: Path, tmp_path
     assert most(many) < 1.25 * most(few)
 
 
+def test_a_classifier_keeps_no_photo_at_its_own_size(digits_run: Path, tmp_path: Path) -> None:
+    """They are many at a time, and large."""
+    model, files = dmt.load(digits_run), found_in(write_photos(tmp_path / "in", 3, size=(90, 120)))
+    for one, wanted in zip(answers_of(model, files), model.predict([file.path for file in files]), strict=True):
+        assert one.image is not None
+        assert one.answer is not None
+        assert tuple(one.image.shape[1:]) == model.description.input.image_size
+        assert np.array_equal(one.answer.confidence, wanted.confidence)
+
+
 def test_files_are_read_when_they_are_asked_for(
     digits_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
