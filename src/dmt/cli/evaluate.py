@@ -47,8 +47,8 @@ def evaluate(
         str | None,
         typer.Option(
             "--data",
-            metavar="NAME|FOLDER",
-            help="A name from `dmt list datasets`, or a folder of your own; default: what the run was trained on.",
+            metavar="NAME|FOLDER|TABLE",
+            help="From `dmt list datasets`, or a folder or table of your own; default: what the run was trained on.",
         ),
     ] = None,
     part: Annotated[
