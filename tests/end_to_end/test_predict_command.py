@@ -72,6 +72,14 @@ def test_a_damaged_file_among_good_ones(call: Call, digits_run: Path, tmp_path: 
     assert len((tmp_path / "classes.parquet.unreadable.txt").read_text().splitlines()) == 2
 
 
+def test_where_no_file_can_be_read_none_is_said_to_be_done(call: Call, digits_run: Path, tmp_path: Path) -> None:
+    write_photos(tmp_path / "photos", 1)
+    (tmp_path / "photos/0.png").write_bytes(b"no image")
+    status, _, err = call("predict", digits_run, "photos", "-o", "classes.csv")
+    wanted = "error: None of 1 files could be read; classes.csv.unreadable.txt lists them with the reasons."
+    assert (status, err.splitlines()[-1]) == (3, wanted)
+
+
 def test_of_many_damaged_files_a_few_are_told_and_all_listed(call: Call, digits_run: Path, tmp_path: Path) -> None:
     write_photos(tmp_path / "photos", 1)
     for number in range(30):

@@ -128,7 +128,7 @@ def _finish(console: Console, outcome: "Outcome", output: Path, *, what: str, se
     )
     if outcome.problems:
         total, count = len(outcome.problems) + outcome.num_written, len(outcome.problems)
-        raise PartlyReadError(
-            f"{count:,} of {total:,} files could not be read; {unreadable_list(output)} lists them with the reasons. "
-            "The others are done."
-        )
+        listed = f"{unreadable_list(output)} lists them with the reasons."
+        if not outcome.num_written:
+            raise PartlyReadError(f"None of {total:,} files could be read; {listed}")
+        raise PartlyReadError(f"{count:,} of {total:,} files could not be read; {listed} The others are done.")
