@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import stat
@@ -6,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dmt.files import read_json, write_atomic, write_json, write_text
+from dmt.errors import ConfigError
+from dmt.files import check_output, read_json, write_atomic, write_json, write_text
 
 
 class CrashError(Exception):
@@ -88,3 +90,31 @@ def test_a_name_as_long_as_file_systems_allow(tmp_path: Path, name: str) -> None
     assert len(name.encode()) == 255
     write_text(tmp_path / name, "x")
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("is_folder", [False, True])
+@pytest.mark.parametrize("name", ["file/below", "/proc/nothing", "n" * 300, "/dev/null"])
+def test_outputs_that_cannot_be_are_refused_in_a_sentence(tmp_path: Path, name: str, is_folder: bool) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="Name another"):
+        check_output(tmp_path / name, is_folder=is_folder)
+
+
+def test_an_output_is_a_file_or_a_folder_as_it_is_meant(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    for name in ("file", "folder"):
+        with pytest.raises(ConfigError, match="is there already, and is no"):
+            check_output(tmp_path / name, is_folder=name == "file")
+        check_output(tmp_path / name, is_folder=name == "folder")
+        check_output(tmp_path / "new" / name, is_folder=name == "folder")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder"]
+
+
+def test_a_full_disk_is_no_wrong_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(**_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    with pytest.raises(OSError, match="No space"):
+        check_output(tmp_path / "file")

@@ -1,19 +1,22 @@
 """Writing so that a reader never meets half a file: temporary name, fsync, rename, fsync of the folder."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dmt.errors import CheckpointError
+from dmt.errors import CheckpointError, ConfigError
 
 _TEMPORARY = ".dmt-tmp"
 _NAME_SHOWN = 32
 """Letters of a file's name that its temporary file begins with: all of a very long name would leave no room."""
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 WORLD_WRITABLE = 0o002
 """What no file of ours is, whatever the umask."""
 
@@ -42,6 +45,32 @@ def write_atomic(path: Path, write: Callable[[Path], object], *, durable: bool =
         raise
     if durable:
         _sync(path.parent)
+
+
+def check_output(path: Path, *, is_folder: bool = False) -> None:
+    """Refuse a path that nothing can be written to: before hours of work, not after.
+
+    Args:
+        path: of a file, or a folder, that is there already or not.
+        is_folder: which of them is meant.
+
+    Raises:
+        ConfigError: it is there and something else, or no file can be made there.
+    """
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            # A name that the system does not take, or one below a file, fails here.
+            wanted, is_right = ("folder", stat.S_ISDIR) if is_folder else ("file", stat.S_ISREG)
+            if not is_right(path.stat().st_mode):
+                raise ConfigError(f"The output {path} is there already, and is no {wanted}. Name another one.")
+        folder = path if is_folder else path.parent
+        # Permissions do not tell: some file systems refuse even those who have them all.
+        with tempfile.TemporaryFile(dir=next(one for one in (folder, *folder.absolute().parents) if one.exists())):
+            pass
+    except OSError as error:
+        if error.errno in DISK_FULL:
+            raise
+        raise ConfigError(f"Nothing can be written to {path} ({error.strerror}). Name another output.") from error
 
 
 def remove_leftovers(folder: Path) -> None:

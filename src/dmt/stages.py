@@ -16,12 +16,13 @@ from dmt.config_sections import Duration, OptimizerConfig
 from dmt.data.loaders import StepBatches
 from dmt.data.parts import Part, Parts
 from dmt.data.pseudo_labels import PseudoLabels
+from dmt.data.unreadable import first_readable
 from dmt.engine import Engine
 from dmt.evaluate import evaluate
 from dmt.losses import balanced_class_weights
 from dmt.models.ema import Ema
 from dmt.models.network import Network
-from dmt.models.weights import FORMAT, METADATA_KEY, load_weights
+from dmt.models.weights import FORMAT, LEVELS, METADATA_KEY, REAL, load_weights
 from dmt.randomness import generator
 from dmt.schedules import SCHEDULES, steps_of_epochs, supervised_epochs
 from dmt.scores import Scores, load_scores, save_scores
@@ -222,6 +223,7 @@ def _metadata(setting: Setting, network: Network) -> dict[str, str]:
         "image_size": setting.data.image_size,
         "channels": setting.data.channels,
         "value_range": setting.data.pixel_rule.value_range,
+        "numbers": REAL if first_readable(setting.data.train).is_floating_point() else LEVELS,
         "palette": setting.data.palette,
     }
     return {METADATA_KEY: json.dumps(described)}

@@ -62,6 +62,13 @@ def test_no_file_is_found_twice_and_the_order_is_the_users(here: Path) -> None:
     assert found("in/b.png", "in", "in/*.png") == ["in/b.png", "in/a.png"]
 
 
+def test_a_file_that_several_ways_lead_to_is_found_once(here: Path) -> None:
+    touch("in/a.png", "in/b.png")
+    (here / "linked").symlink_to(here / "in")
+    (here / "in/c.png").symlink_to(here / "in/a.png")
+    assert found("in/b.png", str(here / "in"), "in/../in", "linked") == ["in/b.png", str(here / "in/a.png")]
+
+
 @pytest.mark.parametrize("given", ["empty", "empty/*.png", "no*such"])
 def test_what_means_no_file_is_a_mistake(here: Path, given: str) -> None:
     (here / "empty").mkdir()

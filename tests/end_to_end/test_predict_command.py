@@ -72,6 +72,14 @@ def test_a_damaged_file_among_good_ones(call: Call, digits_run: Path, tmp_path: 
     assert len((tmp_path / "classes.parquet.unreadable.txt").read_text().splitlines()) == 2
 
 
+def test_where_no_file_can_be_read_none_is_said_to_be_done(call: Call, digits_run: Path, tmp_path: Path) -> None:
+    write_photos(tmp_path / "photos", 1)
+    (tmp_path / "photos/0.png").write_bytes(b"no image")
+    status, _, err = call("predict", digits_run, "photos", "-o", "classes.csv")
+    wanted = "error: None of 1 files could be read; classes.csv.unreadable.txt lists them with the reasons."
+    assert (status, err.splitlines()[-1]) == (3, wanted)
+
+
 def test_of_many_damaged_files_a_few_are_told_and_all_listed(call: Call, digits_run: Path, tmp_path: Path) -> None:
     write_photos(tmp_path / "photos", 1)
     for number in range(30):
@@ -186,6 +194,22 @@ def test_export_to_onnx_tells_the_difference(call: Call, masks_run: Path, tmp_pa
 def test_options_of_onnx_alone_are_refused_for_a_bundle(call: Call, masks_run: Path) -> None:
     status, _, err = call("export", masks_run, "-o", "out", "--ensemble")
     assert (status, "--images and --ensemble are for --format onnx" in err) == (2, True)
+
+
+@pytest.mark.parametrize("output", ["/proc/x", "dmt.yaml/x", "OTHER"])
+@pytest.mark.parametrize("command", ["evaluate", "export", "predict", "init"])
+def test_outputs_that_cannot_be_end_with_2_before_any_work(
+    call: Call, digits_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, output: str
+) -> None:
+    write_photos(tmp_path / "photos", 1)
+    (tmp_path / "dmt.yaml").touch()
+    other = {"export": "dmt.yaml", "predict": "photos"}.get(command, "photos")
+    output = other if output == "OTHER" else output + (".csv" if command == "predict" else "")
+    if command != "predict":  # whose kind of output depends on the model
+        monkeypatch.setattr("dmt.predict.predictor.open_bundle", lambda _: pytest.fail("the output comes first"))
+    inputs = {"predict": [digits_run, "photos"], "init": ["photos"]}.get(command, [digits_run])
+    status, _, err = call(command, *inputs, "-o", output)
+    assert (status, err.startswith("error: "), "Name another" in err or "it is a file" in err) == (2, True, True)
 
 
 def test_export_leaves_other_files_alone(call: Call, masks_run: Path, tmp_path: Path) -> None:

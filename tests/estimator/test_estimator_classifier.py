@@ -226,6 +226,15 @@ def test_fits_are_kept_and_found_again(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_a_fit_to_other_classes_is_another_run(tmp_path: Path) -> None:
+    fits = []
+    for names in (["cat", "dog", "owl"], ["x", "y", "z"]):
+        y = hidden(np.array(names)[Y], nothing=None)
+        fits.append(classifier(run_dir=tmp_path, steps=2, supervised_steps=2).fit(X, y))
+        assert fits[-1].model_.class_names == tuple(fits[-1].classes_) == tuple(names)
+    assert fits[0].run_dir_ != fits[1].run_dir_
+
+
 def test_verbose_tells_of_each_stage(capsys: pytest.CaptureFixture[str]) -> None:
     classifier(verbose=1, steps=2, supervised_steps=2).fit(X, hidden(Y))
     told = capsys.readouterr()

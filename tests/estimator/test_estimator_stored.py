@@ -62,6 +62,17 @@ def test_a_folder_of_an_estimator_may_be_written_again_and_no_other(tmp_path: Pa
         fitted.save(tmp_path / "photos")
 
 
+@pytest.mark.parametrize("name", ["model.json", "estimator.json"])
+def test_a_folder_of_another_library_is_left_alone(tmp_path: Path, name: str) -> None:
+    fitted, _ = fitted_on_images()
+    (tmp_path / name).write_text('{"class_name": "Sequential"}')
+    (tmp_path / "README.md").write_text("mine")
+    with pytest.raises(ExportError, match="holds files that are no export's"):
+        fitted.save(tmp_path)
+    assert (tmp_path / "README.md").read_text() == "mine"
+    assert (tmp_path / name).exists()
+
+
 def test_nothing_is_pickled(tmp_path: Path) -> None:
     fitted, _ = fitted_on_images()
     fitted.save(tmp_path)
@@ -99,6 +110,14 @@ def test_what_was_fitted_on_real_numbers_is_none(fit: Callable[[], tuple[Any, An
     assert not (tmp_path / "model.json").exists()
     with pytest.raises(RunFolderError, match="is neither a bundle"):
         dmt.load(tmp_path)
+
+
+@pytest.mark.parametrize("numbers", [X / 7, X.reshape(len(X), -1) / 3])
+def test_a_run_on_real_numbers_is_no_model_of_images(tmp_path: Path, numbers: np.ndarray) -> None:
+    fitted = classifier(**SHORT, run_dir=tmp_path).fit(numbers, hidden(Y))
+    assert fitted.run_dir_ is not None
+    with pytest.raises(RunFolderError, match="was trained on real numbers, which image files have none of"):
+        dmt.load(fitted.run_dir_)
 
 
 def test_what_cannot_be_loaded_is_told(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 import dmt
@@ -102,6 +103,50 @@ def test_a_folder_of_ones_own(masks_run: Path, tmp_path: Path) -> None:
     assert (whole.title, len(whole.part)) == ("folder, part train", 4)
     found = evaluated(masks_run, whole)
     assert found.confusion.sum() == sum(len(whole.labels([k]).flatten()) for k in range(4))
+
+
+def table_of_digits(root: Path) -> Path:
+    """One image of each class."""
+    for digit in range(10):
+        Image.new("L", (20, 20), digit).save(root / f"{digit}.png")
+    rows = [f"{digit}.png,{digit}" for digit in range(10)]
+    (root / "table.csv").write_text("\n".join(["path,label", *rows]))
+    return root / "table.csv"
+
+
+def saved_digits(root: Path) -> Path:
+    datasets = pytest.importorskip("datasets")
+    table_of_digits(root)
+    names = datasets.ClassLabel(names=[str(digit) for digit in range(10)])
+    features = datasets.Features(image=datasets.Image(), label=names)
+    images = [{"bytes": (root / f"{digit}.png").read_bytes(), "path": None} for digit in range(10)]
+    one = datasets.Dataset.from_dict({"image": images, "label": list(range(10))}, features=features)
+    datasets.DatasetDict({"train": one}).save_to_disk(str(root / "saved"))
+    return root / "saved"
+
+
+@pytest.mark.parametrize(("make", "name"), [(table_of_digits, "manifest"), (saved_digits, "huggingface")])
+def test_data_of_ones_own_in_another_layout(digits_run: Path, tmp_path: Path, make: Any, name: str) -> None:
+    labeled = labeled_set(dmt.load(digits_run).description, data=str(make(tmp_path)))
+    assert (labeled.title, len(labeled.part)) == (f"{name}, part train", 10)
+    assert labeled.labels(range(10)).tolist() == list(range(10))
+
+
+def test_data_of_ones_own_as_coco_has_them(masks_run: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pycocotools")
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (8, 6)).save(tmp_path / "images/a.png")
+    shape = {"id": 1, "image_id": 1, "category_id": 2, "iscrowd": 0, "segmentation": [[0, 0, 4, 0, 4, 6, 0, 6]]}
+    told = {
+        "images": [{"id": 1, "file_name": "a.png", "height": 6, "width": 8}],
+        "annotations": [shape],
+        "categories": [{"id": 1, "name": "left"}, {"id": 2, "name": "right"}],
+    }
+    (tmp_path / "annotations.json").write_text(json.dumps(told))
+    description = dmt.load(masks_run).description.model_copy(update={"class_names": ("background", "left", "right")})
+    labeled = labeled_set(description, data=str(tmp_path))
+    assert labeled.title == "coco, part train"
+    assert labeled.labels([0])[0, 0].tolist() == [2] * 4 + [0] * 4
 
 
 def test_ignored_pixels_count_nothing(masks_run: Path) -> None:

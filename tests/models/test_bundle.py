@@ -220,11 +220,37 @@ def test_an_own_network_is_filled_when_it_is_brought_along(tmp_path: Path) -> No
 def test_a_folder_with_other_files_is_left_alone(bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/photo.jpg").write_text("mine")
-    for place in (tmp_path / "mine", tmp_path / "mine/photo.jpg"):
-        with pytest.raises(ExportError, match="Name a new or empty folder"):
-            write_bundle(place, read_bundle(bundle), card="")
+    with pytest.raises(ExportError, match="Name a new or empty folder"):
+        write_bundle(tmp_path / "mine", read_bundle(bundle), card="")
+    with pytest.raises(ConfigError, match="is no folder"):
+        write_bundle(tmp_path / "mine/photo.jpg", read_bundle(bundle), card="")
     assert (tmp_path / "mine/photo.jpg").read_text() == "mine"
     assert len(list((tmp_path / "mine").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"model.json": '{"class_name": "Sequential", "config": {}}', "README.md": "mine"},  # as Keras writes them
+        {"model.onnx": "some network", "README.md": "mine"},
+        {"model.json": "BUNDLE", "notes.txt": "mine"},
+        {"model.json": "BUNDLE", "estimator.json": "{}"},
+    ],
+)
+def test_a_name_alone_makes_no_folder_ours(bundle: Path, tmp_path: Path, files: dict[str, str]) -> None:
+    (tmp_path / "mine").mkdir()
+    for name, text in files.items():
+        content = (bundle / "model.json").read_text() if text == "BUNDLE" else text
+        (tmp_path / "mine" / name).write_text(content)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "mine").iterdir()}
+    with pytest.raises(ExportError, match="holds files that are no export's"):
+        write_bundle(tmp_path / "mine", read_bundle(bundle), card="")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "mine").iterdir()} == before
+
+
+def test_folders_in_a_bundle_are_in_nobodys_way(bundle: Path) -> None:
+    (bundle / "export").mkdir()
+    write_bundle(bundle, read_bundle(bundle), card="")
 
 
 def test_a_bundle_may_be_written_over_an_earlier_one_and_over_itself(bundle: Path, tmp_path: Path) -> None:

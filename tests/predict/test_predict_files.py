@@ -19,7 +19,8 @@ from dmt.data.input_files import InputFile, find_inputs
 from dmt.errors import ConfigError, DataError
 from dmt.predict import Predictor
 from dmt.predict.files import FileAnswer, predict_files
-from dmt.predict.outputs import check_masks, check_table, unreadable_list, write_masks, write_table
+from dmt.predict.outputs import write_masks, write_table
+from dmt.predict.places import MARKER, check_masks, check_table, unreadable_list
 from dmt.progress import Silent
 
 
@@ -137,7 +138,7 @@ def test_masks_of_each_images_own_size(masks_run: Path, tmp_path: Path) -> None:
         image = np.array(Image.open(file.path)).astype(float)
         drawn = np.array(Image.open(tmp_path / "out/overlays" / file.path.name)).astype(float)
         assert np.abs(drawn - (image + colors) / 2).max() <= 0.5
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["masks", "overlays"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [MARKER, "masks", "overlays"]
 
 
 def test_a_mask_for_every_folder_and_long_name(masks_run: Path, tmp_path: Path) -> None:
@@ -164,6 +165,52 @@ def test_inputs_are_never_written_over(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="a file; masks go into a folder"):
         check_masks(tmp_path / "file", found_in(folder), overlays=False)
+
+
+def test_masks_that_no_prediction_has_written_are_kept(masks_run: Path, tmp_path: Path) -> None:
+    """The layout of one's own data has its true masks where predictions go."""
+    files = found_in(write_photos(tmp_path / "scans/images", 1))
+    write_photos(tmp_path / "scans/masks", 1)
+    with pytest.raises(ConfigError, match="scans/masks is there already, and no prediction has written it"):
+        check_masks(tmp_path / "scans", files, overlays=False)
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes/unreadable.txt").write_text("of mine")
+    with pytest.raises(ConfigError, match=r"notes/unreadable\.txt is there already"):
+        check_masks(tmp_path / "notes", files, overlays=False)
+    model, palette = dmt.load(masks_run), ((0, 0, 0),) * 3
+    for _ in range(2):  # an earlier prediction is replaced
+        targets = check_masks(tmp_path / "out", files, overlays=False)
+        write_masks(tmp_path / "out", answers_of(model, files), targets=targets, palette=palette)
+    write_photos(tmp_path / "out/overlays", 1)
+    with pytest.raises(ConfigError, match="out/overlays is there already"):
+        check_masks(tmp_path / "out", files, overlays=True)
+
+
+@pytest.mark.parametrize("content", [b"path,label\na.png,cat\n", b"\xff\xfe", b"path,class,confidence,mine\n"])
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_tables_that_no_prediction_has_written_are_kept(tmp_path: Path, content: bytes, suffix: str) -> None:
+    path = tmp_path / f"classes{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match="is there already, and is no table of answers"):
+        check_table(path)
+    assert path.read_bytes() == content
+    path.unlink()
+    unreadable_list(path).write_text("of mine\n")
+    with pytest.raises(ConfigError, match="is there already, and is no list of a prediction"):
+        check_table(path)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_tables_of_answers_are_replaced(digits_run: Path, tmp_path: Path, suffix: str) -> None:
+    model, files = dmt.load(digits_run), found_in(write_photos(tmp_path / "in", 1))
+    (tmp_path / "in/bad.png").write_bytes(b"")
+    for wanted in (True, False, True):
+        write_table(
+            tmp_path / f"table{suffix}",
+            answers_of(model, [*files, InputFile(tmp_path / "in/bad.png", Path("bad.png"))], keep_probabilities=wanted),
+            class_names=model.class_names,
+            all_probabilities=wanted,
+        )
 
 
 @pytest.mark.parametrize("name", ["table.txt", "table", "folder.csv", "file/table.csv"])
@@ -204,6 +251,16 @@ def test_memory_does_not_grow_with_the_number_of_files(masks_run: Path, tmp_path
 
     most(few)  # whatever is loaded once
     assert most(many) < 1.25 * most(few)
+
+
+def test_a_classifier_keeps_no_photo_at_its_own_size(digits_run: Path, tmp_path: Path) -> None:
+    """They are many at a time, and large."""
+    model, files = dmt.load(digits_run), found_in(write_photos(tmp_path / "in", 3, size=(90, 120)))
+    for one, wanted in zip(answers_of(model, files), model.predict([file.path for file in files]), strict=True):
+        assert one.image is not None
+        assert one.answer is not None
+        assert tuple(one.image.shape[1:]) == model.description.input.image_size
+        assert np.array_equal(one.answer.confidence, wanted.confidence)
 
 
 def test_files_are_read_when_they_are_asked_for(

@@ -47,8 +47,8 @@ def evaluate(
         str | None,
         typer.Option(
             "--data",
-            metavar="NAME|FOLDER",
-            help="A name from `dmt list datasets`, or a folder of your own; default: what the run was trained on.",
+            metavar="NAME|FOLDER|TABLE",
+            help="From `dmt list datasets`, or a folder or table of your own; default: what the run was trained on.",
         ),
     ] = None,
     part: Annotated[
@@ -69,10 +69,12 @@ def evaluate(
     """
     # Imported here: torch takes seconds to load, and `--help` should answer at once.
     from dmt.evaluation import evaluate_on, labeled_set
-    from dmt.files import write_json
+    from dmt.files import check_output, write_json
     from dmt.models.bundle import is_bundle
     from dmt.predict import load
 
+    if output is not None:
+        check_output(output)
     predictor = load(model, ensemble=ensemble, window=window_of(window, overlap))
     labeled = labeled_set(
         predictor.description,

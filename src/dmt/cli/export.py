@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from dmt.cli.models import Ensemble, ModelPath
 from dmt.errors import ConfigError
+from dmt.files import check_output
 
 EXAMPLES = """Examples:
 
@@ -54,6 +55,7 @@ def export(
     from dmt.export import export_bundle, export_onnx
 
     folder, console = output or model / "export", Console(highlight=False)
+    check_output(folder, is_folder=True)
     if kind is Format.bundle:
         if images or ensemble:
             raise ConfigError("--images and --ensemble are for --format onnx; a bundle has all networks as it is.")

@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from dmt.cli.check import progress_on_terminal
 from dmt.errors import ConfigError
+from dmt.files import check_output
 
 EXAMPLES = """Examples:
 
@@ -52,8 +53,9 @@ def init(
 
     Nothing is downloaded: a network begins with weights where this machine has some in its caches, or with --weights.
     """
-    if output.exists() and not force:  # before anything that takes time
+    if output.is_file() and not force:  # before anything that takes time
         raise ConfigError(f"{output} is there already. Name another file with -o, or replace it with --force.")
+    check_output(output)
     from dmt.init import start, write  # with torch, which takes seconds to load
     from dmt.init.story import time_in_words
 

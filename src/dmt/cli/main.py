@@ -1,6 +1,5 @@
 """The command `dmt`: its subcommands, and how it leaves when something goes wrong."""
 
-import errno
 import sys
 import tempfile
 import traceback
@@ -14,6 +13,7 @@ from rich.console import Console
 from dmt import __version__
 from dmt.cli import check, config, demo, evaluate, export, init, listing, predict, train
 from dmt.errors import DMTError, StoppedError
+from dmt.files import DISK_FULL
 
 UsageError: Any = typer.BadParameter.__mro__[1]
 """The base of all usage errors: click's own in older versions of Typer, Typer's copy of it in newer ones."""
@@ -98,7 +98,7 @@ def _trains() -> bool:
 
 def _shortage(error: Exception) -> str:
     """What the machine ran out of, if that is what the error says."""
-    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
         return "The disk is full"
     # By name, so that torch is not loaded to ask; on a CPU, torch has no error of its own for it.
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "allocate memory" in str(error):

@@ -56,7 +56,7 @@ def predict(
     from dmt.data.input_files import find_inputs
     from dmt.predict import load
     from dmt.predict.files import predict_files
-    from dmt.predict.outputs import check_masks, check_table
+    from dmt.predict.places import check_masks, check_table
 
     predictor = load(model, ensemble=ensemble, window=window_of(window, overlap))
     files = find_inputs(inputs, predictor.reader.suffixes)
@@ -118,7 +118,7 @@ def _told(answers: "Iterable[FileAnswer]") -> "Iterable[FileAnswer]":
 
 
 def _finish(console: Console, outcome: "Outcome", output: Path, *, what: str, seconds: float) -> None:
-    from dmt.predict.outputs import unreadable_list
+    from dmt.predict.places import unreadable_list
 
     rate = outcome.num_written / max(seconds, 1e-9)
     console.print(
@@ -128,7 +128,7 @@ def _finish(console: Console, outcome: "Outcome", output: Path, *, what: str, se
     )
     if outcome.problems:
         total, count = len(outcome.problems) + outcome.num_written, len(outcome.problems)
-        raise PartlyReadError(
-            f"{count:,} of {total:,} files could not be read; {unreadable_list(output)} lists them with the reasons. "
-            "The others are done."
-        )
+        listed = f"{unreadable_list(output)} lists them with the reasons."
+        if not outcome.num_written:
+            raise PartlyReadError(f"None of {total:,} files could be read; {listed}")
+        raise PartlyReadError(f"{count:,} of {total:,} files could not be read; {listed} The others are done.")

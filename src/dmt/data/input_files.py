@@ -29,7 +29,7 @@ class InputFile:
 
 
 def find_inputs(inputs: Sequence[str | Path], suffixes: Collection[str]) -> list[InputFile]:
-    """The files that are meant, in the order of the inputs, those of a folder sorted; none twice.
+    """The files that are meant, in the order of the inputs, those of a folder sorted; none twice, whatever leads to it.
 
     A file that is named is taken whatever its suffix, also where there is none: whoever reads it will say so. Of a
     folder, and of all below it, those with one of `suffixes` count, hidden ones apart; linked folders are followed,
@@ -39,13 +39,13 @@ def find_inputs(inputs: Sequence[str | Path], suffixes: Collection[str]) -> list
     Raises:
         DataError: nothing is meant by an input.
     """
-    found: dict[Path, InputFile] = {}
+    found: dict[str, InputFile] = {}
     for given in inputs:
         files = list(_files_of(str(given), suffixes))
         if not files:
             raise DataError(f"No image file is meant by {given}; allowed are {', '.join(sorted(suffixes))}.")
         for file in files:
-            found.setdefault(file.path, file)
+            found.setdefault(_real(file.path), file)
     return list(found.values())
 
 
@@ -138,6 +138,14 @@ def _is_folder(path: Path) -> bool:
         return path.is_dir()
     except (OSError, ValueError):
         return False
+
+
+def _real(path: Path) -> str:
+    """Where links lead, also those that lead nowhere."""
+    try:
+        return os.path.realpath(path)
+    except (OSError, ValueError):
+        return str(path)
 
 
 def _exists(path: Path) -> bool:

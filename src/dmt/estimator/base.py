@@ -50,6 +50,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
 
         Raises:
             ExportError: the folder holds other files.
+            ConfigError: it is a file, or nothing can be written there.
         """
         check_is_fitted(self)
         save_estimator(self, Path(path).expanduser())

@@ -53,7 +53,8 @@ class SemiSupervisedClassifier(ClassifierMixin, Estimator):  # type: ignore[misc
         augment: a name from docs/config.md; `default` changes images a little, but mirrors none, and tables never.
         precision: `fp32`, `bf16`, `fp16` or `auto`.
         random_state: a whole number repeats a fit to the bit.
-        run_dir: a folder that keeps each fit's run folder, by which a fit that was stopped goes on; None keeps none.
+        run_dir: a folder that keeps each fit's run folder, by which a fit that was stopped goes on where `random_state`
+            is a whole number; None keeps none.
         verbose: above 0, a line on stderr for each stage.
         config: further keys of the config with their values, for instance `{"loss.gamma_agree": 3.0}`.
 

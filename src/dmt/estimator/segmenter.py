@@ -18,6 +18,7 @@ from dmt.estimator.given import is_list
 from dmt.estimator.labels import check_mask, encode_masks
 from dmt.estimator.settings import build_config
 from dmt.metrics import confusion_matrix, mean_iou
+from dmt.predict.answers import map_at_size
 from dmt.selection import top_class
 from dmt.types import IGNORE_INDEX
 
@@ -159,7 +160,7 @@ class SemiSupervisedSegmenter(Estimator):
         found: list[np.ndarray] = [np.empty(0)] * len(images)
         for positions, logits in self._logits(images):
             for position, told in zip(positions, tell(logits), strict=True):
-                found[position] = _at_size(told, sizes[position])
+                found[position] = map_at_size(told, sizes[position])
         return found
 
     def _values(self, codes: Tensor) -> np.ndarray:
@@ -172,17 +173,6 @@ class SemiSupervisedSegmenter(Estimator):
 
     def _labels_from(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         return list(arrays)
-
-
-def _at_size(told: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A map `(*, H, W)` at another size: each new pixel has what the nearest old one has."""
-    if told.shape[-2:] == size:
-        return told
-    rows, columns = (
-        (2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(size, told.shape[-2:], strict=True)
-    )
-    resized: np.ndarray = told[..., rows[:, None], columns[None]]
-    return resized
 
 
 def _together(answers: list[np.ndarray], X: Any) -> Masks:

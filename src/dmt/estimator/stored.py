@@ -42,8 +42,9 @@ def save_estimator(estimator: Any, folder: Path) -> None:
 
     Raises:
         ExportError: the folder holds other files.
+        ConfigError: it is a file, or nothing can be written there.
     """
-    claim_folder(folder, ours=(DESCRIPTION, MODEL))
+    claim_folder(folder, ours=_saved(folder))
     folder.mkdir(parents=True, exist_ok=True)
     for name in (DESCRIPTION, MODEL, CARD):
         (folder / name).unlink(missing_ok=True)
@@ -75,6 +76,16 @@ def load_estimator(kind: type[E], folder: Path) -> E:
     except (OSError, ValueError, LookupError, TypeError, AttributeError, SafetensorError) as error:
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise CheckpointError(f"{folder} holds no whole estimator ({reason}). Save it again.") from error
+
+
+def _saved(folder: Path) -> tuple[str, ...]:
+    """The names of files in a folder that an earlier `save_estimator` has written."""
+    try:
+        told = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        is_ours = {"format", "written_by", "estimator", "model"} <= told.keys()
+    except (OSError, ValueError, AttributeError):
+        return ()
+    return (DESCRIPTION, MODEL, CARD, WEIGHTS, LABELS) if is_ours else ()
 
 
 def _with_weights(model: Description, weights: Path) -> Description:

@@ -1,6 +1,7 @@
 """One fit: a run in a folder of its own, and the network that it ends with."""
 
 import hashlib
+import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -56,7 +57,7 @@ def train(config: Config, data: DataSet, *, run_dir: str | Path | None, verbose:
     observer = Lines(sys.stderr) if verbose else Silent()
     with _folder(run_dir, config, data) as folder:
         result = run(config, data, run_dir=folder, observer=observer)
-        bundle = bundle_of_run(folder)
+        bundle = bundle_of_run(folder, takes_real_numbers=True)
         picked = bundle.description.picked
         # The others of a last round stay in the run folder, where one is kept.
         alone = {"networks": {picked: bundle.description.networks[picked]}, "ensemble": ()}
@@ -80,6 +81,8 @@ def _folder(run_dir: str | Path | None, config: Config, data: DataSet) -> Iterat
 
 def _fingerprint(config: Config, data: DataSet) -> str:
     digest = hashlib.sha256(config_hash(config).encode())
+    # As JSON, so that no two lists of names are one text.
+    digest.update(json.dumps(data.class_names).encode())
     for piece in _contents(data.train):
         digest.update(piece)
     return digest.hexdigest()[:12]

@@ -15,12 +15,13 @@ from dmt.data.catalog import DATASETS, load_dataset
 from dmt.data.images import DataSet, ImageSet
 from dmt.data.parts import Part
 from dmt.errors import ConfigError, DataError
+from dmt.init.layouts import layouts_of
 from dmt.models.description import Description
 from dmt.types import UNLABELED
 
 PARTS = ("test", "validation", "train")
 _FOLDER = "folder"
-"""The name of one's own data where a folder is given for them."""
+"""The name of one's own data where the folder that is given has no layout that is known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,7 @@ def labeled_set(
     Args:
         description: of the model; images get the size that it was trained on, unless `data.image_size` says otherwise.
         run: a run folder, whose own data are meant where no others are named.
-        data: a name from the catalog, or a folder of one's own data.
+        data: a name from the catalog, or a folder or table of one's own data, in any layout that `dmt init` knows.
         overrides: further keys of the config's data section, `data.KEY=VALUE`.
         part: test, validation, or train, of which those with a known label count; None = test, or where data are named
             that have no such part, all of them.
@@ -86,7 +87,9 @@ def _data_config(
     foreign = next((one for one in overrides if not one.startswith("data.")), None)
     if foreign is not None:
         raise ConfigError(f"{foreign!r} is no key of the data section; write data.KEY=VALUE, for instance data.root=x.")
-    config = load_config({"task": description.task, "data": _base(run, data, overrides)}, overrides).data
+    config = load_config(
+        {"task": description.task, "data": _base(description.task, run, data, overrides)}, overrides
+    ).data
     changes: dict[str, Any] = {}
     if config.image_size is None and description.input.image_size is not None:
         changes["image_size"] = list(description.input.image_size)
@@ -100,7 +103,7 @@ def _data_config(
     return config.model_copy(update=changes)
 
 
-def _base(run: Path | None, data: str | None, overrides: Sequence[str]) -> dict[str, Any]:
+def _base(task: str, run: Path | None, data: str | None, overrides: Sequence[str]) -> dict[str, Any]:
     """The data section before any override."""
     if data is None:
         if run is not None:
@@ -110,10 +113,14 @@ def _base(run: Path | None, data: str | None, overrides: Sequence[str]) -> dict[
         return {}
     if data in DATASETS:
         return {"name": data}
-    if Path(data).expanduser().exists():
-        return {"name": _FOLDER, "root": data}
+    path = Path(data).expanduser()
+    if path.exists():
+        # Of several layouts the likeliest, as `dmt init` has it; of none, what one's own data have most often.
+        layouts = (layout.data for layout in layouts_of(path) if layout.task == task)
+        return next(layouts, {"name": _FOLDER, "root": str(path)})
     raise ConfigError(
-        f"--data is {data!r}, neither a folder nor a name from `dmt list datasets`.{did_you_mean(data, DATASETS)}"
+        f"--data is {data!r}, neither a folder or table nor a name from `dmt list datasets`."
+        f"{did_you_mean(data, DATASETS)}"
     )
 
 

@@ -16,13 +16,12 @@ from dmt.errors import ConfigError, DataError
 from dmt.export.card import model_card
 from dmt.export.onnx_file import INPUT, OUTPUT, Agreement, onnx_of, require_extra
 from dmt.files import write_atomic, write_text
-from dmt.models.bundle import CARD, Bundle, ModelFactory, claim_folder, is_bundle, write_bundle
+from dmt.models.bundle import CARD, ONNX_FILE, Bundle, ModelFactory, claim_folder, is_bundle, write_bundle
 from dmt.models.description import Description
 from dmt.models.ensemble import Ensemble
 from dmt.predict.given import ImageReader
 from dmt.predict.predictor import open_bundle
 
-ONNX_FILE = "model.onnx"
 NUM_IMAGES = 8
 """Real images that an exported file is tried on."""
 

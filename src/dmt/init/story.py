@@ -19,7 +19,7 @@ from dmt.check.story import label_bytes
 from dmt.config import Config
 from dmt.config_files import load_config, parse_yaml
 from dmt.errors import ConfigError
-from dmt.files import write_text
+from dmt.files import check_output, write_text
 from dmt.init.backbones import Backbone, cached, from_file, named
 from dmt.init.facts import Facts, facts_of
 from dmt.init.layouts import Layout, layouts_of, no_layout
@@ -157,8 +157,9 @@ def write(begun: Start, path: Path, *, command: str, force: bool) -> None:
     """Write the config.
 
     Raises:
-        ConfigError: the file is there already, and may not be replaced.
+        ConfigError: the file is there already, and may not be replaced; or nothing can be written there.
     """
+    check_output(path)
     if path.exists() and not force:
         raise ConfigError(f"{path} is there already. Name another file with -o, or replace it with --force.")
     text = begun.text(command)

@@ -6,6 +6,7 @@ Weights are safetensors, everything else is JSON, and nothing is unpickled. Each
 
 import contextlib
 import hashlib
+import re
 from collections.abc import Callable, Collection, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from safetensors.torch import load as load_tensors
 from torch import nn
 
 from dmt.errors import CheckpointError, ConfigError, ExportError
-from dmt.files import write_atomic, write_text
+from dmt.files import check_output, is_leftover, write_atomic, write_text
 from dmt.models.description import DESCRIPTION, Description, as_json, parse_description
 from dmt.models.network import Network, first_line
 from dmt.models.registry import build_network
@@ -25,8 +26,12 @@ from dmt.models.weights import SUFFIX, set_state
 from dmt.randomness import generator, seeded_torch
 
 CARD = "README.md"
+ONNX_FILE = "model.onnx"
 OWN_NETWORK = "own network"
 """How the names of networks begin that a user brought as modules: no name can rebuild them."""
+
+_ONNX_OF_OURS = re.compile(rb"\x0a\x0awritten_by\x12.dmt", re.DOTALL)
+"""The entry `written_by` of an ONNX file's metadata, as it lies in the file: that needs no package to be read."""
 
 ModelFactory = Callable[[], nn.Module]
 
@@ -136,6 +141,7 @@ def write_bundle(folder: Path, bundle: Bundle, *, card: str) -> None:
 
     Raises:
         ExportError: the folder holds other files.
+        ConfigError: nothing can be written there.
         CheckpointError: a file of weights is missing, or changed since the bundle was described.
     """
     claim_folder(folder)
@@ -149,16 +155,34 @@ def write_bundle(folder: Path, bundle: Bundle, *, card: str) -> None:
     write_text(folder / DESCRIPTION, as_json(bundle.description))
 
 
-def claim_folder(folder: Path, *, ours: tuple[str, ...] = (DESCRIPTION, "model.onnx")) -> None:
+def claim_folder(folder: Path, *, ours: Collection[str] | None = None) -> None:
     """Refuse a folder that holds something else.
 
+    Args:
+        folder: to write to.
+        ours: the names of the files in it that may be replaced; None = those of earlier exports.
+
     Raises:
-        ExportError: it is a file, or holds files and none of those that exports have.
+        ExportError: it holds others than those.
+        ConfigError: it is a file, or nothing can be written there.
     """
-    if folder.exists() and not folder.is_dir():
-        raise ExportError(f"{folder} is a file. Name a new or empty folder to export to.")
-    if folder.is_dir() and any(folder.iterdir()) and not any((folder / name).is_file() for name in ours):
+    check_output(folder, is_folder=True)
+    there = [path for path in folder.iterdir() if not is_leftover(path)] if folder.is_dir() else []
+    ours = _exported(folder) if ours is None else ours
+    # Folders in it are nothing that is written over; one with nothing else is no export's all the same.
+    if there and (not ours or any(path.name not in ours for path in there if not path.is_dir())):
         raise ExportError(f"{folder} holds files that are no export's. Name a new or empty folder to export to.")
+
+
+def _exported(folder: Path) -> set[str]:
+    """The names of files in a folder that earlier exports have written; a name alone makes no file ours."""
+    names: set[str] = set()
+    with contextlib.suppress(CheckpointError):
+        weights = read_bundle(folder).weights.values()
+        names |= {DESCRIPTION, CARD, *(path.name for path in weights)}
+    if (folder / ONNX_FILE).is_file() and _ONNX_OF_OURS.search((folder / ONNX_FILE).read_bytes()):
+        names |= {ONNX_FILE, CARD}
+    return names
 
 
 def _remove_earlier(folder: Path, *, keep: Collection[str]) -> None:

@@ -23,6 +23,8 @@ FORMAT = 1
 """The newest layout that this version knows of what our files tell of their weights."""
 METADATA_KEY = "dmt"
 """Of that text in a file's metadata: one key, since safetensors writes several in a random order."""
+LEVELS, REAL = "levels", "real"
+"""Of what images held in training: 0 to 255, as files do, or real numbers as they were given."""
 _KEYS_SHOWN = 3
 # Not in files of old, such as the paper's COCO weights; no network here uses it (PyTorch does without it, too).
 _STEP_COUNT = "num_batches_tracked"

@@ -32,10 +32,9 @@ class Answer:
         """A map's answer for another height and width: each new pixel has that of the nearest old one."""
         if self.label.shape == size:
             return self
-        rows, columns = (_nearest(new, old) for new, old in zip(size, self.label.shape, strict=True))
-        place = (..., rows[:, None], columns[None])
-        probabilities = None if self.probabilities is None else self.probabilities[place]
-        return Answer(label=self.label[place], confidence=self.confidence[place], probabilities=probabilities)
+        probabilities = None if self.probabilities is None else map_at_size(self.probabilities, size)
+        label, confidence = (map_at_size(one, size) for one in (self.label, self.confidence))
+        return Answer(label=label, confidence=confidence, probabilities=probabilities)
 
 
 @dataclass(frozen=True)
@@ -90,6 +89,15 @@ class Predictions(Sequence[Answer]):
                 f"The images differ in size, so there is no one array of {name}; take the answers one by one."
             )
         return np.stack(arrays) if arrays else np.empty(0)
+
+
+def map_at_size(told: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A map `(*, H, W)` at another height and width: each new pixel has what the nearest old one has."""
+    if told.shape[-2:] == size:
+        return told
+    rows, columns = (_nearest(new, old) for new, old in zip(size, told.shape[-2:], strict=True))
+    resized: np.ndarray = told[..., rows[:, None], columns[None]]
+    return resized
 
 
 def _nearest(new: int, old: int) -> np.ndarray:

@@ -27,7 +27,8 @@ class FileAnswer:
     Attributes:
         file: which one.
         answer: what the network says of it; None where it could not be read.
-        image: `(channels, H, W)` uint8, at its own size; None likewise.
+        image: `(channels, H, W)` uint8, at its own size where each pixel is answered about, else at the size that the
+            network sees; None likewise.
         problem: why there is no answer, in a sentence; empty where there is one.
     """
 
@@ -44,6 +45,7 @@ class _Chunks(Dataset[list[Tensor | str]]):
     files: Sequence[InputFile]
     reader: ImageReader
     size: int
+    keeps_size: bool
 
     def __len__(self) -> int:
         return math.ceil(len(self.files) / self.size)
@@ -57,7 +59,9 @@ class _Chunks(Dataset[list[Tensor | str]]):
 
     def _read(self, file: InputFile) -> Tensor | str:
         try:
-            return self.reader.rule.read(file.path)
+            image = self.reader.rule.read(file.path)
+            # A photo of 12 million pixels is 36 MB, and many are read together.
+            return image if self.keeps_size else self.reader.sized(image)
         except DataError as error:
             return str(error)
 
@@ -82,7 +86,7 @@ def predict_files(
         observer: told of the progress.
     """
     batch_size = batch_size or predictor.batch_size
-    chunks = _Chunks(files, predictor.reader, max(batch_size, _LEAST_READ))
+    chunks = _Chunks(files, predictor.reader, max(batch_size, _LEAST_READ), keeps_size=predictor.is_dense)
     observer.task_started("prediction", len(files))
     done = 0
     for number, read in enumerate(load_in_order(chunks, range(len(chunks)), workers=workers)):

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -16,15 +15,19 @@ import pyarrow.parquet as pq
 from PIL import Image
 from torch import Tensor
 
-from dmt.data.input_files import InputFile, output_names
-from dmt.errors import ConfigError, DataError
 from dmt.files import sync_all, write_atomic, write_text
 from dmt.predict.answers import Answer
 from dmt.predict.files import FileAnswer
+from dmt.predict.places import (
+    COLUMNS,
+    MASKS,
+    OVERLAYS,
+    PROBABILITY,
+    check_table,
+    mark,
+    unreadable_list,
+)
 from dmt.types import IGNORE_INDEX
-
-MASKS, OVERLAYS = "masks", "overlays"
-UNREADABLE = "unreadable.txt"
 
 _ROWS_TOGETHER = 4096
 """Of a Parquet file: what it compresses as a piece, and all that stands in memory."""
@@ -60,11 +63,11 @@ def write_table(
         all_probabilities: a column `p_<class>` for each class.
 
     Raises:
-        ConfigError: the path ends otherwise.
+        ConfigError: the path ends otherwise, or a file is there that is no table of answers.
     """
     check_table(path)
-    columns = [("path", pa.string()), ("class", pa.string()), ("confidence", pa.float32())]
-    columns += [(f"p_{name}", pa.float32()) for name in class_names if all_probabilities]
+    columns = list(zip(COLUMNS, (pa.string(), pa.string(), pa.float32()), strict=True))
+    columns += [(f"{PROBABILITY}{name}", pa.float32()) for name in class_names if all_probabilities]
     outcome, opened = Outcome(), _TABLES[path.suffix.lower()]
 
     def write(temporary: Path) -> None:
@@ -79,48 +82,6 @@ def write_table(
     write_atomic(path, write)
     write_unreadable(unreadable_list(path), outcome)
     return outcome
-
-
-def check_table(path: Path) -> None:
-    """Refuse a name that says no kind of table.
-
-    Raises:
-        ConfigError: it ends neither with .csv nor with .parquet.
-    """
-    if path.suffix.lower() not in _TABLES or path.is_dir():
-        raise ConfigError(f"The output is {path}; for classes of images it is a file {' or '.join(_TABLES)}.")
-    _check_writable(path.parent)
-
-
-def _check_writable(folder: Path) -> None:
-    """Before hours of work, not after."""
-    existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise ConfigError(f"Nothing can be written to {folder}: {existing} does not allow it. Name another output.")
-
-
-def check_masks(folder: Path, files: Sequence[InputFile], *, overlays: bool) -> dict[Path, dict[str, Path]]:
-    """Where each file's mask and overlay go.
-
-    Returns:
-        By the file's path: `masks` and, where wanted, `overlays`.
-
-    Raises:
-        DataError: two files would share one, or a file that is read would be written over.
-        ConfigError: the folder is a file.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"The output is {folder}, a file; masks go into a folder. Name a new one.")
-    _check_writable(folder)
-    kinds = (MASKS, OVERLAYS) if overlays else (MASKS,)
-    targets = {
-        path: {kind: folder / kind / name for kind in kinds} for path, name in output_names(files, ".png").items()
-    }
-    read = {path.absolute() for path in targets} | {path.resolve() for path in targets if path.is_symlink()}
-    for target in (one for named in targets.values() for one in named.values()):
-        if target.absolute() in read:
-            raise DataError(f"{target} is read and would be written over. Name another folder for the output.")
-    return targets
 
 
 def write_masks(
@@ -139,7 +100,7 @@ def write_masks(
         palette: a color for each class.
     """
     outcome = Outcome()
-    folder.mkdir(parents=True, exist_ok=True)
+    mark(folder, sorted({kind for named in targets.values() for kind in named}))
     colors = np.zeros((IGNORE_INDEX + 1, 3), dtype=np.uint8)
     colors[: len(palette)] = palette
     for one in _answered(answers, outcome):
@@ -170,13 +131,11 @@ def overlay(image: Tensor, answer: Answer, colors: np.ndarray) -> Image.Image:
     return Image.fromarray(np.rint(mixed).astype(np.uint8))
 
 
-def unreadable_list(output: Path) -> Path:
-    """Where the files without an answer are listed: in a folder of masks, or beside a table."""
-    return output / UNREADABLE if output.is_dir() else output.with_name(f"{output.name}.{UNREADABLE}")
-
-
 def write_unreadable(path: Path, outcome: Outcome) -> None:
-    """List the files that have no answer, with the reasons; where there are none, an earlier list goes."""
+    """List the files that have no answer, with the reasons; where there are none, an earlier list goes.
+
+    What was there before is a prediction's own: `check_table` and `check_masks` have seen to it.
+    """
     if outcome.problems:
         write_text(path, "".join(f"{name}\t{problem}\n" for name, problem in outcome.problems.items()))
     else:

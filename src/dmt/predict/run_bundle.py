@@ -12,11 +12,11 @@ from dmt.config import Config
 from dmt.config_files import load_config
 from dmt.data.catalog import DATASETS
 from dmt.data.pseudo_masks import default_palette
-from dmt.errors import CheckpointError
+from dmt.errors import CheckpointError, RunFolderError
 from dmt.files import sha256
 from dmt.models.bundle import Bundle
 from dmt.models.description import Description, InputDescription, NetworkDescription, PreprocessingDescription
-from dmt.models.weights import METADATA_KEY, SUFFIX, read_metadata
+from dmt.models.weights import METADATA_KEY, REAL, SUFFIX, read_metadata
 from dmt.report import story
 from dmt.report.files import RunFiles, StageFiles, read_run
 from dmt.run_folder import refuse_newer
@@ -27,11 +27,16 @@ _TRAINING_FACTS = ("method", "scheme", "seed", "picked")
 _METRICS = ("final", "supervised", "last_round", "ensemble")
 
 
-def bundle_of_run(folder: Path) -> Bundle:
+def bundle_of_run(folder: Path, *, takes_real_numbers: bool = False) -> Bundle:
     """Describe what a finished run hands on: the network that it picked, and those of the last round where several are.
 
+    Args:
+        folder: of the run.
+        takes_real_numbers: whether the caller brings images as those of training were where they held real numbers;
+            a bundle takes levels alone.
+
     Raises:
-        RunFolderError: the folder holds no finished run.
+        RunFolderError: the folder holds no finished run, or one on real numbers where those are not taken.
         CheckpointError: a stage's files are missing, changed, or do not say what is needed.
         ConfigError: the run's config cannot be read.
     """
@@ -42,6 +47,10 @@ def bundle_of_run(folder: Path) -> Bundle:
     stages = {_short_name(stage): stage for stage in [picked, *together]}
     weights = {name: _weights(folder, stage) for name, stage in stages.items()}
     told = {name: _told(path) for name, path in weights.items()}
+    if not takes_real_numbers and any(one.get("numbers") == REAL for one in told.values()):
+        raise RunFolderError(
+            f"{folder} was trained on real numbers, which image files have none of; load the estimator that was saved."
+        )
     try:
         description = Description(
             written_by=f"dmt {__version__}",
