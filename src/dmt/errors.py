@@ -54,3 +54,8 @@ class ShortageError(DMTError):
     """The machine ran out of something; the run can be resumed once there is more of it."""
 
     exit_status = 4
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, for quoting inside a message of one sentence."""
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -13,7 +13,7 @@ from tifffile import TiffFile, TiffFileError
 from torch import Tensor
 
 from dmt.data.image_files import Readable, opened, pil_array, read_image, read_size
-from dmt.errors import DataError
+from dmt.errors import DataError, first_line
 
 _ARRAY, _TIFF = ".npy", frozenset({".tif", ".tiff"})
 _LEVELS = 255
@@ -135,7 +135,7 @@ def read_bands(source: Readable) -> np.ndarray:
     except DataError:
         raise
     except _READ_ERRORS as error:
-        raise DataError(f"{source} cannot be read ({_first_line(error)}). Get the file again.") from error
+        raise DataError(f"{source} cannot be read ({first_line(error)}). Get the file again.") from error
 
 
 def _read_array(source: Readable) -> np.ndarray:
@@ -189,7 +189,3 @@ def _extent(bands: np.ndarray) -> str:
     if not np.isfinite(bands).all():
         return "NaN or infinite"
     return f"{bands.min():g} .. {bands.max():g}"
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from dmt import __version__
-from dmt.errors import CheckpointError, DMTError
+from dmt.errors import CheckpointError, DMTError, first_line
 from dmt.estimator.forms import Form, ImageForm, TableForm
 from dmt.estimator.settings import plain
 from dmt.export.card import model_card
@@ -23,7 +23,6 @@ from dmt.files import sha256, write_json, write_text
 from dmt.models.bundle import CARD, Bundle, claim_folder
 from dmt.models.description import DESCRIPTION as MODEL
 from dmt.models.description import Description, as_json, parse_description
-from dmt.models.network import first_line
 from dmt.models.weights import save_weights
 
 FORMAT = 1

@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dmt.errors import ConfigError, ExportError
-from dmt.models.network import first_line
+from dmt.errors import ConfigError, ExportError, first_line
 
 EXTRA = "onnx"
 OPSET = 18

@@ -17,10 +17,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from torch import nn
 
-from dmt.errors import CheckpointError, ConfigError, ExportError
+from dmt.errors import CheckpointError, ConfigError, ExportError, first_line
 from dmt.files import check_output, is_leftover, write_atomic, write_text
 from dmt.models.description import DESCRIPTION, Description, as_json, parse_description
-from dmt.models.network import Network, first_line
+from dmt.models.network import Network
 from dmt.models.registry import build_network
 from dmt.models.weights import SUFFIX, set_state
 from dmt.randomness import generator, seeded_torch

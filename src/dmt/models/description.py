@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, JsonValue, ValidationError, field_validator, model_validator
 
 from dmt.config_sections import Count, Scalar, Section
-from dmt.errors import CheckpointError
-from dmt.models.network import ChannelOrder, Preprocessing, first_line
+from dmt.errors import CheckpointError, first_line
+from dmt.models.network import ChannelOrder, Preprocessing
 from dmt.models.weights import SUFFIX
 
 DESCRIPTION = "model.json"

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dmt.errors import ConfigError
+from dmt.errors import ConfigError, first_line
 
 ChannelOrder = Literal["rgb", "bgr"]
 
@@ -216,11 +216,6 @@ def _output_shape(network: Network, images: Tensor, *, dense: bool) -> tuple[int
     finally:
         network.train(was_training)
     return tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text, for quoting inside a message of one sentence."""
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def _per_channel(values: tuple[float, ...]) -> Tensor:

@@ -6,8 +6,8 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 from dmt.config_files import did_you_mean
 from dmt.config_sections import Scalar
-from dmt.errors import CheckpointError, ConfigError
-from dmt.models.network import Preprocessing, first_line
+from dmt.errors import CheckpointError, ConfigError, first_line
+from dmt.models.network import Preprocessing
 
 T = TypeVar("T")
 TaskName: TypeAlias = Literal["classification", "segmentation"]

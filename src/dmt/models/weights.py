@@ -14,9 +14,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from dmt.errors import CheckpointError
+from dmt.errors import CheckpointError, first_line
 from dmt.files import write_atomic
-from dmt.models.network import Network, first_line
+from dmt.models.network import Network
 
 SUFFIX = ".safetensors"
 FORMAT = 1
