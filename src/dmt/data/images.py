@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor
+from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from dmt.data.pixels import RGB, PixelRule
@@ -188,6 +189,15 @@ def resize(images: Tensor, image_size: tuple[int, int]) -> Tensor:
 def like(images: Tensor, resampled: Tensor) -> Tensor:
     """Resampled floats as levels where the images they come from are levels."""
     return resampled if images.is_floating_point() else resampled.round_().clamp_(0, 255).to(torch.uint8)
+
+
+def resize_mask(mask: Tensor, image_size: tuple[int, int] | None) -> Tensor:
+    """A mask `(H, W)` at another size, or as it is: each new pixel has the class at its center."""
+    if image_size is None or tuple(mask.shape) == image_size:
+        return mask
+    # Plain "nearest" would take the upper left corners, and shift the mask against its image.
+    resized: Tensor = F.resize(mask[None], list(image_size), interpolation=InterpolationMode.NEAREST_EXACT)
+    return resized[0]
 
 
 def pixel_statistics(pixels: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:

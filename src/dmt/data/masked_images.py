@@ -7,11 +7,9 @@ from functools import partial
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2 import functional as F
 
 from dmt.data.image_files import Readable
-from dmt.data.images import resize
+from dmt.data.images import resize, resize_mask
 from dmt.data.mask_coding import MaskCoding
 from dmt.data.mask_sources import MaskSource
 from dmt.data.memory import TensorMemory
@@ -128,13 +126,7 @@ class MaskedImages:
         file = self.files[index]
         if file.mask is None:
             raise DataError(f"{file.image} has no mask.")
-        mask = file.mask.read(self.coding)
-        if self.image_size is None:
-            return mask
-        # Exact: sampled at the centers of the new pixels, as bilinear resizing does. Plain "nearest" samples at their
-        # upper left corners, which shifts a mask against its image by up to half a new pixel.
-        resized: Tensor = F.resize(mask[None], list(self.image_size), interpolation=InterpolationMode.NEAREST_EXACT)
-        return resized[0]
+        return resize_mask(file.mask.read(self.coding), self.image_size)
 
     def _stack(self, tensors: Sequence[Tensor], indices: Sequence[int], *, like: Tensor) -> Tensor:
         for index, tensor in zip(indices, tensors, strict=True):

@@ -9,9 +9,8 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2 import functional as F
 
+from dmt.data.images import resize_mask
 from dmt.data.memory import TensorMemory
 from dmt.data.torch_images import TorchImages
 from dmt.errors import DataError
@@ -108,12 +107,3 @@ def to_mask(raw: Any, *, ignore_index: int, where: str) -> Tensor:
             f"{where} holds the value {wrong[0]}; classes are 0 .. {IGNORE_INDEX - 1}, and {ignore_index} is ignored."
         )
     return torch.from_numpy(np.where(ignored, IGNORE_INDEX, values).astype(np.uint8))
-
-
-def resize_mask(mask: Tensor, image_size: tuple[int, int] | None) -> Tensor:
-    """A mask `(H, W)` at another size, or as it is: each new pixel has the class at its center."""
-    if image_size is None or tuple(mask.shape) == image_size:
-        return mask
-    # Plain "nearest" would take the upper left corners, and shift the mask against its image.
-    resized: Tensor = F.resize(mask[None], list(image_size), interpolation=InterpolationMode.NEAREST_EXACT)
-    return resized[0]

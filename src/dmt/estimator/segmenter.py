@@ -9,7 +9,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from dmt.data.torch_masks import resize_mask
+from dmt.data.images import resize_mask
 from dmt.data.with_masks import WithMasks
 from dmt.errors import DataError
 from dmt.estimator.base import Estimator
