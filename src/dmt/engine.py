@@ -8,6 +8,7 @@ notebook may train one run in bf16 and the next in fp32.
 import atexit
 import math
 import platform
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -27,8 +28,13 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def _leave_processes() -> None:
-    """Take leave of the other processes before Python ends: what still runs in threads then may abort the process."""
+    """Take leave of the other processes before Python ends: what still runs in threads then may abort the process.
+
+    A thread of Gloo lets go of the last collective a moment after that has returned, and needs the interpreter for it;
+    nothing tells when it is done (PyTorch pull request 179291), and a barrier would hang where one process has failed.
+    """
     if torch.distributed.is_initialized():
+        time.sleep(0.5)
         torch.distributed.destroy_process_group()
 
 
