@@ -7,7 +7,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from dmt.losses import balanced_class_weights, dynamic_loss, dynamic_weights, gamma_ramp, mixup, site_cross_entropy
+from dmt.losses import (
+    MAX_CLASS_SCALE,
+    balanced_class_weights,
+    class_scales,
+    class_sums,
+    dynamic_loss,
+    dynamic_weights,
+    gamma_ramp,
+    mixup,
+    site_cross_entropy,
+)
 
 KEYWORD_ONLY, POSITIONAL = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
 
@@ -352,3 +362,20 @@ def test_class_weights_multiply_the_loss_of_their_targets(size: tuple[int, ...])
             total, count = total + float(weights[site]) * of_class[k] * entropy, count + 1
     found = dynamic_loss(logits, target, weights, class_weights=torch.tensor(of_class))
     assert found.item() == pytest.approx(total / count, rel=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(7,), (3, 5, 4)])
+def test_scales_bring_the_weights_of_each_class_to_a_mean_of_one(shape: tuple[int, ...]) -> None:
+    random = torch.Generator().manual_seed(0)
+    labels, weights = torch.randint(3, shape, generator=random), 0.2 + torch.rand(shape, generator=random)
+    valid = torch.rand(shape, generator=random) < 0.8
+    scaled = weights * class_scales(class_sums(weights, labels, valid, num_classes=3))[labels]
+    for one in labels[valid].unique():
+        assert scaled[valid & (labels == one)].mean().item() == pytest.approx(1.0, rel=1e-5)
+
+
+def test_scales_end_at_ten_for_a_class_that_is_all_but_vetoed_and_for_one_without_a_site() -> None:
+    labels, weights = torch.tensor([0] * 100 + [1] * 2), torch.tensor([0.5] + [0.0] * 99 + [0.0, 0.0])
+    scales = class_scales(class_sums(weights, labels, torch.ones(102, dtype=torch.bool), num_classes=3))
+    assert scales[:2].tolist() == [MAX_CLASS_SCALE] * 2
+    assert scales.isfinite().all()

@@ -17,7 +17,7 @@ from dmt.methods import build_method
 from dmt.types import Batch
 
 config = load_config({"task": "segmentation", "data": {"name": "scenes"}, "method": sys.argv[1],
-                      "loss": {"confidence_threshold": 0.3}})
+                      "loss": {"confidence_threshold": 0.3, "weights_per_class": sys.argv[2]}})
 torch.manual_seed(0)
 images, targets = torch.rand(8, 2, 6, 5), torch.randint(0, 4, (8, 6, 5))
 confidence = torch.rand(8, 6, 5, dtype=torch.float64)
@@ -37,11 +37,11 @@ if engine.is_main:
 """
 
 
-def gradients(script: Path, method: str, *, processes: int) -> dict[str, list[float]]:
+def gradients(script: Path, method: str, per_class: str, *, processes: int) -> dict[str, list[float]]:
     launch = [] if processes == 1 else ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, *launch, str(script), method],
+        [sys.executable, *launch, str(script), method, per_class],
         capture_output=True,
         text=True,
         env=environment,
@@ -52,12 +52,14 @@ def gradients(script: Path, method: str, *, processes: int) -> dict[str, list[fl
     return dict(json.loads(done.stdout.strip().splitlines()[-1]))
 
 
-@pytest.mark.parametrize("method", ["dmt", "online_self_training"])
-def test_ignored_pixels_count_once_over_all_processes(tmp_path: Path, method: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "per_class"), [("dmt", "free"), ("dmt", "mean_one"), ("online_self_training", "free")]
+)
+def test_ignored_pixels_count_once_over_all_processes(tmp_path: Path, method: str, per_class: str) -> None:
     """The mean is over the valid sites of the whole batch (contracts, section 5), wherever they are."""
     script = tmp_path / "step.py"
     script.write_text(STEP)
-    alone, together = (gradients(script, method, processes=number) for number in (1, 2))
+    alone, together = (gradients(script, method, per_class, processes=number) for number in (1, 2))
     assert alone.keys() == together.keys()
     for name, values in alone.items():
         assert max(map(abs, values)) > 1e-4, f"{name} has no gradient to compare"

@@ -151,6 +151,9 @@ class LossConfig(Section):
     """The paper's gamma_2: exponent where they disagree and the teacher is surer."""
     ramp: bool = True
     """Whether gamma rises over a round as exp(-5 (1 - progress) ** 2) (the paper, in classification)."""
+    weights_per_class: Literal["free", "mean_one"] = "free"
+    """mean_one: bring the weights of each class's pseudo labels in a batch to a mean of 1, so that doubt orders the
+    sites of a class and takes nothing from the classes that students doubt most (not in the paper)."""
     naive_exponent: NonNegative = 5.0
     """dmt_naive only: the weight is p_B to this power."""
     flip_exponent: NonNegative = 2.0

@@ -18,6 +18,9 @@ from dmt.types import UNLABELED
 MIN_LOG_PROBABILITY = -1e4
 """Stands in for log 0, so that gamma = 0 gives weight exp(0) = 1 at p = 0 too; exp(gamma * it) is 0 from gamma 0.02."""
 
+MAX_CLASS_SCALE = 10.0
+"""The most that `class_scales` multiplies with: a class that is all but vetoed does not hang on its last few sites."""
+
 
 @torch.no_grad()
 def dynamic_weights(
@@ -85,6 +88,21 @@ def balanced_class_weights(shares: Sequence[float], *, exponent: float) -> Tenso
     raw = torch.where(share > 0, share, 1.0) ** -exponent
     weights = raw / (raw * share).sum().clamp(min=1e-12)
     return torch.where(share > 0, weights, 1.0).float()
+
+
+@torch.no_grad()
+def class_sums(weights: Tensor, labels: Tensor, valid: Tensor, *, num_classes: int) -> Tensor:
+    """Sum of the weights, and number, of each class's valid sites: `(N, *S)` three times -> `(2, C)` float32."""
+    # Not scatter_add, which adds in any order on a GPU: a run is to give the same bits again.
+    of_class = [valid & (labels == one) for one in range(num_classes)]
+    total = torch.stack([torch.where(one, weights, 0.0).sum() for one in of_class])
+    return torch.stack([total, torch.stack([one.sum() for one in of_class]).to(total)])
+
+
+def class_scales(sums: Tensor) -> Tensor:
+    """Factors `(C,)` that bring each class's weights to a mean of 1, from what `class_sums` gives; 10 at most."""
+    total, count = sums.unbind()
+    return (count / total.clamp(min=1e-12)).clamp(max=MAX_CLASS_SCALE)
 
 
 def dynamic_loss(

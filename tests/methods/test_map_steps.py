@@ -17,6 +17,7 @@ from dmt.methods import build_method
 from dmt.methods.base import batch_loss
 from dmt.types import IGNORE_INDEX, Batch
 from slow_pixels import (
+    LOSS,
     NUM_CLASSES,
     RULED,
     WITHOUT_RULE,
@@ -70,6 +71,29 @@ def test_a_step_by_hand(method: str, shape: tuple[int, int, int]) -> None:
         logits = network(batch.images)
     expected, _ = step_by_hand(method, logits, batch)
     assert output.loss.item() == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("method", RULED)
+def test_a_step_by_hand_with_weights_of_mean_one_in_each_class(method: str) -> None:
+    network, batch = Pixels(), make_batch((8, 6, 5), seed=3)
+    settings = config(method, loss=LOSS | {"weights_per_class": "mean_one"})
+    output = build_method(settings).training_step({"a": network}, batch, 0.5, np.random.default_rng(0))
+    with torch.no_grad():
+        logits = network(batch.images)
+    weighed: dict[int, list[tuple[float, float]]] = {one: [] for one in range(NUM_CLASSES)}
+    total, counted = 0.0, 0
+    for place in places(batch.targets.shape):
+        p, label = probabilities_of(at(logits, place)), int(batch.targets[place])
+        counted += label != IGNORE_INDEX
+        if batch.is_labeled[place[0]]:
+            total -= math.log(p[label]) if label != IGNORE_INDEX else 0.0
+        elif label != IGNORE_INDEX:
+            target, weight = pixel(method, p, label, float(batch.confidence[place]))
+            weighed[target].append((weight, -math.log(p[target])))
+    for of_class in weighed.values():
+        mean = sum(weight for weight, _ in of_class) / len(of_class)
+        total += sum(min(1.0 / mean, 10.0) * weight * loss for weight, loss in of_class)
+    assert output.loss.item() == pytest.approx(total / counted, rel=1e-4)
 
 
 @pytest.mark.parametrize("method", RULED)

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from dmt.config import Config
 from dmt.engine import mean_over_processes
-from dmt.losses import dynamic_loss, dynamic_weights, gamma_ramp, mixup
+from dmt.losses import class_scales, class_sums, dynamic_loss, dynamic_weights, gamma_ramp, mixup
 from dmt.selection import confidence_code, decode_confidence
 from dmt.types import Batch, LabeledSubset, PseudoSpec, SiteRule, Stage, Start, StepOutput
 
 WEIGHTS_OF_PSEUDO_LABELS = (
     "loss.gamma_agree", "loss.gamma_disagree", "loss.ramp", "loss.naive_exponent", "loss.flip_exponent",
-    "loss.confidence_threshold", "loss.weight_batchnorm",
+    "loss.confidence_threshold", "loss.weight_batchnorm", "loss.weights_per_class",
 )  # fmt: skip
 """Config keys that have no effect on a method that gives every pseudo label the weight 1."""
 
@@ -138,11 +138,11 @@ def offline_step(
     """
     if config.mixup.alpha is None:
         logits = network(batch.images)
-        targets, weights = _apply_rule(rule, logits.detach(), batch)
+        targets, weights = _apply_rule(rule, logits.detach(), batch, config)
         loss = batch_loss(logits, targets, weights, ignore_index=config.ignore_label, class_weights=batch.class_weights)
     else:
         clean = None if rule is None else _clean_logits(network, batch.images, config.loss.weight_batchnorm)
-        targets, weights = _apply_rule(rule, clean, batch)
+        targets, weights = _apply_rule(rule, clean, batch, config)
         loss = weighted_loss(network, batch, targets, weights, config, generator, config.mixup.keep_max)
     return StepOutput(loss=loss, logs=_weight_logs(weights, batch, ignore_index=config.ignore_label))
 
@@ -209,14 +209,24 @@ def coded_confidence(logits: Tensor) -> Tensor:
     return decode_confidence(confidence_code(logits))
 
 
-def _apply_rule(rule: SiteRule | None, logits: Tensor | None, batch: Batch) -> tuple[Tensor, Tensor]:
+def _apply_rule(rule: SiteRule | None, logits: Tensor | None, batch: Batch, config: Config) -> tuple[Tensor, Tensor]:
     """Targets and weights of the whole batch; labeled images keep their target at weight 1."""
     ones = torch.ones_like(batch.targets, dtype=torch.float32)
     if rule is None or logits is None:
         return batch.targets, ones
     target, weight = rule(logits, batch.targets, batch.confidence)
+    if config.loss.weights_per_class == "mean_one":
+        weight = weight * _scales_of_sites(weight, target, batch, config.ignore_label, num_classes=logits.shape[1])
     labeled = batch.is_labeled.reshape(-1, *[1] * (batch.targets.dim() - 1))
     return torch.where(labeled, batch.targets, target), torch.where(labeled, ones, weight)
+
+
+def _scales_of_sites(weight: Tensor, target: Tensor, batch: Batch, ignore_index: int, *, num_classes: int) -> Tensor:
+    """What each pseudo-labeled site's weight is multiplied with for a mean of 1 in its class, over all processes."""
+    unlabeled = ~batch.is_labeled.reshape(-1, *[1] * (target.dim() - 1))
+    valid = unlabeled & (target != ignore_index)
+    sums = mean_over_processes(class_sums(weight, target, valid, num_classes=num_classes))
+    return class_scales(sums)[torch.where(valid, target, 0)]
 
 
 @torch.no_grad()

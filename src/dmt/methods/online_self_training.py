@@ -29,6 +29,7 @@ class OnlineSelfTraining(Method):
         "loss.naive_exponent",
         "loss.flip_exponent",
         "loss.weight_batchnorm",
+        "loss.weights_per_class",
     )
 
     def plan(self) -> tuple[Stage, ...]:
