@@ -1,0 +1,85 @@
+"""The commands of predict.md, segmentation.md and the README run, on what the page says is there."""
+
+import re
+import shlex
+import warnings
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from dmt.cli.main import app
+from dmt.config_files import load_config
+from dmt.run import run
+from trained_runs import SHORT, train_digits
+
+ROOT = Path(__file__).parents[2]
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def commands(page: str) -> list[list[str]]:
+    """The words of each line that calls the program; what follows a # is for the reader."""
+    blocks = BLOCK.findall((ROOT / page).read_text(encoding="utf-8"))
+    lines = [line for language, text in blocks if not language for line in text.splitlines()]
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("dmt ")]
+
+
+def train_scenes(folder: Path) -> None:
+    config = SHORT | {
+        "task": "segmentation",
+        "scheme": "mutual",
+        "data": {"name": "scenes", "num_labeled": 4},
+        "networks": {"a": {"name": "small_unet"}, "b": {"name": "small_unet"}},
+        "crop": {"size": [32, 32]},
+        "supervised": {"steps": 2},
+        "batch": {"size": 2, "labeled": 1},
+    }
+    run(config, run_dir=folder)
+
+
+def photos(folder: Path) -> None:
+    folder.mkdir()
+    for index, shade in enumerate(("black", "gray", "white")):
+        Image.new("RGB", (96, 96), shade).save(folder / f"{index}.png")
+
+
+def test_the_commands_of_predict_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    photos(Path("photos"))
+    Image.new("RGB", (96, 96), "red").save("one.jpg")
+    demos = {
+        ("demo", "--run-dir", "runs/digits"): train_digits,
+        ("demo", "--task", "segmentation", "--run-dir", "runs/scenes"): train_scenes,
+    }
+    shown = commands("docs/predict.md")
+    assert all(list(demo) in shown for demo in demos), "the page begins with the demos"
+    for words in shown:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if tuple(words) in demos:  # they have tests of their own; here a few steps do
+                demos[tuple(words)](Path(words[-1]))
+            else:
+                assert not app(words, standalone_mode=False), words
+    assert Path("classes.csv").read_text().count("\n") == 4
+    assert all(
+        Path(name).exists() for name in ("answers/overlays", "digits-bundle/model.json", "digits-onnx/model.onnx")
+    )
+
+
+@pytest.mark.parametrize("page", ["docs/segmentation.md", "README.md"])
+def test_trainings_of_a_page_are_of_presets_and_keys_that_exist(page: str) -> None:
+    trainings = [words for words in commands(page) if words[0] == "train"]
+    assert len(trainings) >= 2
+    for _, preset, *changes in trainings:
+        if not preset.endswith((".yaml", ".yml")):
+            assert load_config(preset, changes)
+
+
+def test_commands_of_the_readme_have_the_options_that_it_names(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = [words for words in commands("README.md") if words[0] not in ("train", "list")]
+    assert {words[0] for words in shown} >= {"init", "check", "predict", "evaluate", "export"}
+    for command, *words in shown:
+        app([command, "--help"], standalone_mode=False)
+        text = capsys.readouterr().out
+        for option in (word for word in words if word.startswith("-")):
+            assert option in text, f"dmt {command} has no {option}"
