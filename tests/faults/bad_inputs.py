@@ -423,12 +423,25 @@ BAD_INPUTS: dict[str, dict[str, Spoil]] = {
         )[-1],
         "a table of an unknown kind": _just("predict", "run", "data/images", "-o", "classes.xls"),
         "windows on whole images": _just("predict", "run", "data", "-o", "x.csv", "--window", "8x8"),
+        "a window of no size": _just("predict", "run", "data/images", "-o", "x.csv", "--window", "0x8"),
         "nothing to predict": _just("predict", "run", "fashion", "-o", "classes.csv"),
+        "a pattern that no file fits": _just("predict", "run", "data/*.jpeg", "-o", "classes.csv"),
+        "an input that does not exist": _just("predict", "run", "photos", "-o", "classes.csv"),
+        "answers over a file that is none": lambda root: (
+            (root / "mine.csv").write_text("my,own,table\n1,2,3\n"),
+            ["predict", "run", "data/images", "-o", "mine.csv"],
+        )[-1],
+        "an ensemble of one network": _just("predict", "run", "data/images", "-o", "x.csv", "--ensemble"),
+        "a part that data lack": _just("evaluate", "run", "--part", "validation"),
+        "a part that no data have": _just("evaluate", "run", "--part", "tests"),
+        "an evaluation on data of an unknown name": _just("evaluate", "run", "--data", "digit"),
         "an evaluation on other data's classes": _just(
             "evaluate", "run", "--data", "fashion-mnist", "data.root=fashion"
         ),
         "a bundle evaluated on nothing": _bundle(lambda _: None, "evaluate", "bundle"),
         "an export over other files": _just("export", "run", "-o", "data"),
+        "an export in an unknown format": _just("export", "run", "--format", "tflite", "-o", "model"),
+        "images to try a bundle on": _just("export", "run", "--format", "bundle", "-o", "m", "--images", "data"),
     },
 }
 """Every bad input by what it belongs to."""
