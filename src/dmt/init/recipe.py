@@ -90,10 +90,10 @@ def _masks(facts: Facts, backbone: Backbone, *, has_gpu: bool) -> list[Entry]:
     size, crop = _mask_sizes(facts, has_gpu=has_gpu)
     told = "All images are resized to this; null = each its own size." if size else ""
     rounds: dict[str, Any]
-    loss: dict[str, float]
+    loss: dict[str, float | str]
     if backbone.is_pretrained:
-        rounds = {"top_fractions": [1.0, 1.0], "label_views": "multiscale"}
-        loss = {"gamma_agree": 1.0, "gamma_disagree": 1.0, "class_balance": 0.5}
+        rounds = {"top_fractions": [1.0], "label_views": "multiscale"}
+        loss = {"gamma_agree": 1.0, "gamma_disagree": 1.0, "class_balance": 0.5, "weights_per_class": "mean_one"}
         batch, scale, steps, share = {"size": 8, "labeled": 4}, [0.8, 1.5], 4000 if has_gpu else 1000, 0.4
         optimizer = _adamw(1.0e-3)
     else:
@@ -102,19 +102,19 @@ def _masks(facts: Facts, backbone: Backbone, *, has_gpu: bool) -> list[Entry]:
         batch, scale, steps, share = {"size": 8, "labeled": 2}, [0.8, 1.25], 2400 if has_gpu else 600, 0.25
         optimizer = Entry("optimizer", {"lr": 0.1, "supervised_lr": 0.2}, "High, for random weights.")
     comment = "Two networks label for each other. The surest pixels first, more each round."
+    doubt = "How hard pseudo labels are doubted where the networks disagree; 0 = not at all, the paper has 3 to 5."
     if backbone.is_pretrained:
+        doubt += " Rare classes count more (class_balance), and lose nothing to doubt (weights_per_class)."
         comment = (
-            "Two networks label for each other, every pixel in both rounds. multiscale: labels by an image and its "
-            "mirror image at three sizes; plain, where left and right matter, or where labeling takes too long."
+            "Two networks label for each other, once and every pixel. multiscale: labels by an image and its mirror "
+            "image at three sizes; plain, where left and right matter, or where labeling takes too long."
         )
     return [
         _data(facts, size, told),
         _networks(_pair(backbone), backbone, facts),
         _validation(facts.num_labeled >= 2 * _ENOUGH_TO_CUT, facts),
         Entry("rounds", rounds, comment),
-        Entry("loss", loss,
-              "How hard pseudo labels are doubted where the networks disagree; 0 = not at all, the paper has 3 to 5. "
-              "class_balance: rare classes count more."),
+        Entry("loss", loss, doubt),
         Entry("crop", {"size": crop, "scale": scale}, "What a training step sees of an image, and its scale."),
         Entry("augment", "color" if backbone.is_pretrained else "default",
               "Mirrors images and, with `color`, varies their colors; no-flip, where left and right matter."),
