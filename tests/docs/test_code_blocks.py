@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from dmt.config_files import load_config
 from dmt.data.pseudo_labels import Provenance
 from dmt.data.pseudo_masks import MaskStore
 from dmt.export import export_onnx
@@ -53,6 +54,20 @@ FILES_OF_THE_READER: dict[str, Callable[[], None]] = {
     "segmentation.md": weights_and_a_run,
     "predict.md": a_model_and_a_photo,
 }
+
+
+YAML = re.compile(r"^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", ["config.md", "segmentation.md"])
+def test_the_configs_of_a_page_are_ones(page: str, tmp_path: Path) -> None:
+    texts = YAML.findall((DOCS / page).read_text(encoding="utf-8"))
+    assert texts
+    for text in texts:
+        file = tmp_path / "page.yaml"
+        is_whole = text.startswith(("extends:", "task:"))
+        file.write_text(text if is_whole else f"task: segmentation\n{text}")
+        assert load_config(file, [] if is_whole else ["data.name=scenes"])
 
 
 def test_there_are_pages_with_code() -> None:
