@@ -23,6 +23,7 @@ def test_one_start_and_one_set_of_labels_is_a_reason_for_a_warning(config: Confi
     "changes",
     [
         {"rounds": {"dms_share": 0.8}},
+        {"rounds": {"dms_share": None}},
         {"scheme": "chain"},
         {"networks": {**PAIR, "b": {"name": "y", "weights": "w"}}},
         {"networks": {**PAIR, "b": {"name": "x", "weights": "v"}}},

@@ -92,7 +92,7 @@ def _masks(facts: Facts, backbone: Backbone, *, has_gpu: bool) -> list[Entry]:
     rounds: dict[str, Any]
     loss: dict[str, float | str]
     if backbone.is_pretrained:
-        rounds = {"top_fractions": [1.0], "label_views": "multiscale"}
+        rounds = {"top_fractions": [1.0], "label_views": "multiscale", "dms_share": None}
         loss = {"gamma_agree": 1.0, "gamma_disagree": 1.0, "class_balance": 0.5, "weights_per_class": "mean_one"}
         batch, scale, steps, share = {"size": 8, "labeled": 4}, [0.8, 1.5], 4000 if has_gpu else 1000, 0.4
         optimizer = _adamw(1.0e-3)
@@ -107,7 +107,8 @@ def _masks(facts: Facts, backbone: Backbone, *, has_gpu: bool) -> list[Entry]:
         doubt += " Rare classes count more (class_balance), and lose nothing to doubt (weights_per_class)."
         comment = (
             "Two networks label for each other, once and every pixel. multiscale: labels by an image and its mirror "
-            "image at three sizes; plain, where left and right matter, or where labeling takes too long."
+            "image at three sizes; plain, where left and right matter, or where labeling takes too long. dms_share: "
+            "null lets both learn from all labels, in another order; the paper has 0.8 of them each."
         )
     return [
         _data(facts, size, told),
