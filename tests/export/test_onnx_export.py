@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import timm
 import torch
 from torch import Tensor, nn
 
@@ -115,6 +116,15 @@ def test_a_network_for_one_size_keeps_that_size_and_nothing_is_logged(capfd: pyt
     assert agreement.sizes == ((8, 8),)
     shape = onnx.load_from_string(content).graph.input[0].type.tensor_type.shape.dim
     assert (shape[0].dim_param, shape[2].dim_value) == ("batch", 8)
+
+
+def test_a_network_that_pads_by_size_is_exported_for_one_size() -> None:
+    """With sizes left open the exporter writes one layer's size in the next one's, and does not end."""
+    network = timm.create_model("mobilenetv1_100", pretrained=False, pad_type="same", num_classes=3).eval()
+    images = [torch.randint(0, 256, (3, 48, 64), dtype=torch.uint8) for _ in range(2)]
+    _, agreement = onnx_of(network, images, {})
+    assert not agreement.any_size
+    assert agreement.sizes == ((48, 64),)
 
 
 def test_padding_to_multiples_is_part_of_the_file() -> None:

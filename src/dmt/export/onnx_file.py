@@ -22,6 +22,7 @@ MAX_DIFFERENCE = 1e-3
 TIE = 1e-5
 """Where PyTorch's two best classes are no further apart, rounding decides between them, and no label is changed."""
 
+_BATCH, _SIZE = {0: "batch"}, {2: "height", 3: "width"}
 _BATCHES = (1, 3)
 _GROWN, _GROWTH = 2, 1.5
 _EXPORT_ERRORS = (RuntimeError, ValueError, TypeError, NotImplementedError, AssertionError, KeyError, AttributeError)
@@ -78,8 +79,8 @@ def onnx_of(network: nn.Module, images: Sequence[Tensor], metadata: Mapping[str,
     require_extra()
     module = _Probabilities(network).eval()
     problem = ""
-    for shape in ({0: "batch", 2: "height", 3: "width"}, {0: "batch"}):
-        any_size = len(shape) > 1
+    for any_size in (False,) if _pads_by_size(network) else (True, False):
+        shape = _BATCH | _SIZE if any_size else _BATCH
         try:
             content = _serialized(module, images[0], shape, metadata)
             agreement = _compare(module, content, images, any_size=any_size)
@@ -90,6 +91,15 @@ def onnx_of(network: nn.Module, images: Sequence[Tensor], metadata: Mapping[str,
             return content, agreement
         problem = _disagreement(agreement)
     raise ExportError(f"The network cannot be exported to ONNX: {problem}. A bundle (--format bundle) needs no export.")
+
+
+def _pads_by_size(network: nn.Module) -> bool:
+    """Whether layers pad by what their input measures, as TensorFlow's do.
+
+    Each depends on the one before, and for sizes that are left open the exporter has not written that down after hours.
+    timm calls all such layers Conv2dSame, MaxPool2dSame, ...
+    """
+    return any(type(module).__name__.endswith("Same") for module in network.modules())
 
 
 def require_extra() -> None:

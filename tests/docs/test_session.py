@@ -1,0 +1,58 @@
+"""docs/session-camvid.md: its commands in its order, on a small folder of the same layout, training cut short."""
+
+import re
+import shlex
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+from PIL import Image
+from safetensors.torch import save_file
+
+from dmt.cli.main import app
+
+PAGE = Path(__file__).parents[2] / "docs" / "session-camvid.md"
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+COMMANDS = [
+    line
+    for language, text in BLOCK.findall(PAGE.read_text(encoding="utf-8"))
+    if not language
+    for line in text.splitlines()
+    if line.startswith("dmt ")
+]
+SHORT = ["supervised={steps: 2}", "duration={steps: 2}", "precision=fp32"]
+NUM_CLASSES = 11
+
+
+def write_camvid(folder: Path) -> None:
+    """60 street scenes of noise, 4 of them for choices, each with a mask in which every class occurs."""
+    random = np.random.default_rng(0)
+    names = [f"street_{index:02d}" for index in range(60)]
+    for part in ("images", "masks"):
+        (folder / part).mkdir(parents=True)
+    for name in names:
+        Image.fromarray(random.integers(0, 256, (48, 64, 3), dtype=np.uint8)).save(folder / f"images/{name}.jpg")
+        mask = np.repeat(np.arange(48)[:, None] % NUM_CLASSES, 64, axis=1).astype(np.uint8)
+        Image.fromarray(mask).save(folder / f"masks/{name}.png")
+    (folder / "classes.txt").write_text("\n".join(f"thing {index}" for index in range(NUM_CLASSES)))
+    (folder / "train.txt").write_text("\n".join(names[:56]))
+    (folder / "val.txt").write_text("\n".join(names[56:]))
+
+
+def test_the_session_runs_from_init_to_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_camvid(Path("camvid"))
+    network = timm.create_model("mobilenetv1_100", pretrained=False, pad_type="same", bn_eps=1e-3)
+    save_file(network.state_dict(), "mobilenetv1_100_imagenet.safetensors")
+    assert [line.split()[1] for line in COMMANDS][:3] == ["init", "check", "train"]
+    assert {line.split()[1] for line in COMMANDS} == {"init", "check", "train", "predict", "evaluate", "export"}
+    for line in COMMANDS:
+        words = shlex.split(line)[1:]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            assert not app([*words, *(SHORT if words[0] == "train" else [])], standalone_mode=False), line
+    assert "num_labeled: 46" in Path("dmt.yaml").read_text()
+    assert len(list(Path("answers/masks").rglob("*.png"))) == 60
+    assert all(Path(name).is_file() for name in ("camvid-model/model.json", "camvid-onnx/model.onnx"))
