@@ -2,12 +2,12 @@
 
 import errno
 import os
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from dmt.data.image_files import IMAGE_SUFFIXES
+from dmt.data.image_files import IMAGE_SUFFIXES, walk_files
 from dmt.data.input_files import InputFile, find_inputs, output_names
 from dmt.errors import DataError
 
@@ -99,20 +99,32 @@ def test_bytes_that_are_no_text_are_shown_as_escapes(here: Path) -> None:
     file.shown.encode("utf-8")
 
 
-def test_a_folder_that_cannot_be_listed(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Below the one that was named it is told like a file that cannot be read; the named one is a mistake."""
+@pytest.fixture
+def closed(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder in/closed that may not be listed, whoever asks."""
     touch("in/a.png", "in/closed/b.png")
-    whole = Path.iterdir
+    whole = os.scandir
 
-    def listed(self: Path) -> Iterator[Path]:
-        if self.name == "closed":
-            raise PermissionError(errno.EACCES, "Permission denied")
-        return whole(self)
+    def listed(place: str | Path) -> Any:
+        if Path(place).name == "closed":
+            raise PermissionError(errno.EACCES, "Permission denied", str(place))
+        return whole(place)
 
-    monkeypatch.setattr(Path, "iterdir", listed)
+    monkeypatch.setattr(os, "scandir", listed)
+
+
+@pytest.mark.usefixtures("closed")
+def test_a_folder_that_cannot_be_listed() -> None:
+    """Below the one that was named it is told like a file that cannot be read; the named one is a mistake."""
     assert found("in") == ["in/a.png", "in/closed"]
     with pytest.raises(DataError, match=r"in/closed cannot be listed \(Permission denied\)"):
         found("in/closed")
+
+
+@pytest.mark.usefixtures("closed")
+def test_training_does_not_pass_over_a_folder_that_cannot_be_listed() -> None:
+    with pytest.raises(DataError, match=r"in/closed cannot be listed \(Permission denied\)"):
+        walk_files(Path("in"), IMAGE_SUFFIXES)
 
 
 def names_of(*names: str) -> list[str]:

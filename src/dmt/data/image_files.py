@@ -61,12 +61,21 @@ def walk_files(folder: Path, suffixes: Collection[str]) -> Iterator[Path]:
     Folders that are links are followed, but none twice, so that links in a circle end.
 
     Raises:
-        DataError: there is no such folder.
+        DataError: there is no such folder, or one of them may not be listed.
     """
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}.")
-    found, seen = [], set()
-    for place, folders, names in os.walk(folder, followlinks=True):
+    names, unlisted = walk_names(folder, suffixes)
+    for error in unlisted:
+        raise DataError(f"{error.filename} cannot be listed ({error.strerror}). Allow it, or take the folder out.")
+    # A link that leads nowhere is no file.
+    return (path for path in names if path.is_file())
+
+
+def walk_names(folder: Path, suffixes: Collection[str]) -> tuple[list[Path], list[OSError]]:
+    """As `walk_files`, links that lead nowhere included, and beside them the errors of folders not to be listed."""
+    found, unlisted, seen = [], list[OSError](), set()
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=unlisted.append):
         here = Path(place).stat()
         if (here.st_dev, here.st_ino) in seen:
             folders.clear()
@@ -74,8 +83,7 @@ def walk_files(folder: Path, suffixes: Collection[str]) -> Iterator[Path]:
         seen.add((here.st_dev, here.st_ino))
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [Path(place, name) for name in names if _counts(name, suffixes)]
-    # A link that leads nowhere is no file.
-    return iter(sorted(path for path in found if path.is_file()))
+    return sorted(found), unlisted
 
 
 def _counts(name: str, suffixes: Collection[str]) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dmt.data.image_files import walk_names
 from dmt.errors import DataError
 
 _PATTERN = frozenset("*?[")
@@ -112,24 +113,11 @@ def _walk(folder: Path, suffixes: Collection[str]) -> Iterator[Path]:
 
     A folder below it that cannot be listed stands among them: it is told like a file that cannot be read.
     """
-    seen: set[tuple[int, int]] = set()
-    waiting, files = [folder], []
-    while waiting:
-        current = waiting.pop()
-        try:
-            status, entries = current.stat(), sorted(current.iterdir())
-        except OSError as error:
-            if current == folder:
-                raise DataError(f"{folder} cannot be listed ({error.strerror}).") from error
-            files.append(current)
-            continue
-        if (status.st_dev, status.st_ino) in seen:
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        visible = [entry for entry in entries if not entry.name.startswith(".")]
-        waiting += [entry for entry in visible if _is_folder(entry)]
-        files += [entry for entry in visible if entry.suffix.lower() in suffixes and not _is_folder(entry)]
-    yield from sorted(files)
+    names, unlisted = walk_names(folder, suffixes)
+    places = {Path(error.filename): error for error in unlisted}
+    if folder in places:
+        raise DataError(f"{folder} cannot be listed ({places[folder].strerror}).")
+    yield from sorted([*names, *places])
 
 
 def _is_folder(path: Path) -> bool:
