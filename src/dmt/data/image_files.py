@@ -66,8 +66,9 @@ def walk_files(folder: Path, suffixes: Collection[str]) -> Iterator[Path]:
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}.")
     names, unlisted = walk_names(folder, suffixes)
-    for error in unlisted:
-        raise DataError(f"{error.filename} cannot be listed ({error.strerror}). Allow it, or take the folder out.")
+    if unlisted:
+        first = unlisted[0]
+        raise DataError(f"{first.filename} cannot be listed ({first.strerror}). Allow it, or take the folder out.")
     # A link that leads nowhere is no file.
     return (path for path in names if path.is_file())
 
