@@ -42,3 +42,18 @@ def train_masks(folder: Path, root: Path, **changes: Any) -> Path:
     }
     run(config | changes, run_dir=folder)
     return folder
+
+
+def train_scenes(folder: Path) -> Path:
+    """Two networks on the embedded scenes."""
+    config = SHORT | {
+        "task": "segmentation",
+        "scheme": "mutual",
+        "data": {"name": "scenes", "num_labeled": 4},
+        "networks": {"a": {"name": "small_unet"}, "b": {"name": "small_unet"}},
+        "crop": {"size": [32, 32]},
+        "supervised": {"steps": 2},
+        "batch": {"size": 2, "labeled": 1},
+    }
+    run(config, run_dir=folder)
+    return folder

@@ -1,7 +1,5 @@
 """The commands of predict.md, segmentation.md and the README run, on what the page says is there."""
 
-import re
-import shlex
 import warnings
 from pathlib import Path
 
@@ -10,31 +8,8 @@ from PIL import Image
 
 from dmt.cli.main import app
 from dmt.config_files import load_config
-from dmt.run import run
-from trained_runs import SHORT, train_digits
-
-ROOT = Path(__file__).parents[2]
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-def commands(page: str) -> list[list[str]]:
-    """The words of each line that calls the program; what follows a # is for the reader."""
-    blocks = BLOCK.findall((ROOT / page).read_text(encoding="utf-8"))
-    lines = [line for language, text in blocks if not language for line in text.splitlines()]
-    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("dmt ")]
-
-
-def train_scenes(folder: Path) -> None:
-    config = SHORT | {
-        "task": "segmentation",
-        "scheme": "mutual",
-        "data": {"name": "scenes", "num_labeled": 4},
-        "networks": {"a": {"name": "small_unet"}, "b": {"name": "small_unet"}},
-        "crop": {"size": [32, 32]},
-        "supervised": {"steps": 2},
-        "batch": {"size": 2, "labeled": 1},
-    }
-    run(config, run_dir=folder)
+from pages import commands
+from trained_runs import train_digits, train_scenes
 
 
 def photos(folder: Path) -> None:

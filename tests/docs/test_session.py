@@ -1,7 +1,5 @@
 """docs/session-camvid.md: its commands in its order, on a small folder of the same layout, training cut short."""
 
-import re
-import shlex
 import warnings
 from pathlib import Path
 
@@ -12,16 +10,9 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from dmt.cli.main import app
+from pages import commands
 
-PAGE = Path(__file__).parents[2] / "docs" / "session-camvid.md"
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-COMMANDS = [
-    line
-    for language, text in BLOCK.findall(PAGE.read_text(encoding="utf-8"))
-    if not language
-    for line in text.splitlines()
-    if line.startswith("dmt ")
-]
+COMMANDS = commands("docs/session-camvid.md")
 SHORT = ["supervised={steps: 2}", "duration={steps: 2}", "precision=fp32"]
 NUM_CLASSES = 11
 
@@ -46,13 +37,12 @@ def test_the_session_runs_from_init_to_export(tmp_path: Path, monkeypatch: pytes
     write_camvid(Path("camvid"))
     network = timm.create_model("mobilenetv1_100", pretrained=False, pad_type="same", bn_eps=1e-3)
     save_file(network.state_dict(), "mobilenetv1_100_imagenet.safetensors")
-    assert [line.split()[1] for line in COMMANDS][:3] == ["init", "check", "train"]
-    assert {line.split()[1] for line in COMMANDS} == {"init", "check", "train", "predict", "evaluate", "export"}
-    for line in COMMANDS:
-        words = shlex.split(line)[1:]
+    assert [words[0] for words in COMMANDS][:3] == ["init", "check", "train"]
+    assert {words[0] for words in COMMANDS} == {"init", "check", "train", "predict", "evaluate", "export"}
+    for words in COMMANDS:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            assert not app([*words, *(SHORT if words[0] == "train" else [])], standalone_mode=False), line
+            assert not app([*words, *(SHORT if words[0] == "train" else [])], standalone_mode=False), words
     assert "num_labeled: 46" in Path("dmt.yaml").read_text()
     assert len(list(Path("answers/masks").rglob("*.png"))) == 60
     assert all(Path(name).is_file() for name in ("camvid-model/model.json", "camvid-onnx/model.onnx"))
