@@ -58,3 +58,24 @@ def test_commands_of_the_readme_have_the_options_that_it_names(capsys: pytest.Ca
         text = capsys.readouterr().out
         for option in (word for word in words if word.startswith("-")):
             assert option in text, f"dmt {command} has no {option}"
+
+
+def test_the_commands_of_compare_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").write_text("extends: digits-20\n")
+    short = ["supervised.steps=4", "rounds.top_fractions=[1.0]", "batch={size: 8, labeled: 4}", "precision=fp32"]
+    shown = commands("docs/compare.md")
+    assert len(shown) >= 3
+    for number, (command, source, *words) in enumerate(shown):
+        changed = [word.replace("duration.steps=300", "duration.steps=2") for word in words]
+        if "--seeds" in changed:  # one will do
+            changed[changed.index("--seeds") + 1] = "0"
+        else:
+            changed += ["--seeds", "0"]
+        if "duration.steps=2" not in changed:
+            changed.append("duration.steps=2")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            app([command, source, *short, *changed, "--runs", str(number)], standalone_mode=False)
+        assert Path(str(number), "compare.md").read_text().count("of 1 |") >= 2
+        assert Path(str(number), "compare.csv").read_text().count("\n") >= 3

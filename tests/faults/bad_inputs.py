@@ -441,6 +441,16 @@ BAD_INPUTS: dict[str, dict[str, Spoil]] = {
         "a bundle evaluated on nothing": _bundle(lambda _: None, "evaluate", "bundle"),
         "an export over other files": _just("export", "run", "-o", "data"),
         "an export in an unknown format": _just("export", "run", "--format", "tflite", "-o", "model"),
+        "a comparison of a method of an unknown name": _just("compare", "digits-20", "--methods", "dmt,cl"),
+        "a comparison over seeds that are none": _just("compare", "digits-20", "--seeds", "4..0"),
+        "a comparison of a variant without a name": _just("compare", "digits-20", "--variant", "start=scratch"),
+        "a comparison of one run with itself": _just(
+            "compare", "digits-20", "--methods", "dmt", "--variant", "x: seed=3"
+        ),
+        "a comparison on data without a test part": lambda root: (
+            (root / "data" / "test.txt").unlink(),
+            ["compare", "mine.yaml", "--seeds", "0"],
+        )[-1],
         "images to try a bundle on": _just("export", "run", "--format", "bundle", "-o", "m", "--images", "data"),
     },
 }

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from dmt import __version__
-from dmt.cli import check, config, demo, evaluate, export, init, listing, predict, train
+from dmt.cli import check, compare, config, demo, evaluate, export, init, listing, predict, train
 from dmt.errors import DMTError, StoppedError
 from dmt.files import DISK_FULL
 
@@ -24,7 +24,7 @@ RESUME = "The same command goes on where it stopped."
 REPEAT = "The same command starts again; nothing half done was left."
 LESS_MEMORY = "lower batch.size, in a new run folder, if it happens again"
 LESS_IMAGE = "a smaller --batch-size or --window needs less"
-_TRAINING = ("train", "demo")
+_TRAINING = ("train", "demo", "compare")
 
 app = typer.Typer(
     name="dmt",
@@ -36,6 +36,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("train")(train.train)
+app.command("compare")(compare.compare)
 app.command("init")(init.init)
 app.command("check")(check.check_config)
 app.command("predict")(predict.predict)

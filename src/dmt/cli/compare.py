@@ -1,0 +1,128 @@
+"""`dmt compare`: methods and settings side by side, over seeds."""
+
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from dmt.cli.live import LiveView
+from dmt.errors import StoppedError
+from dmt.files import check_output, write_text
+from dmt.signals import orderly_stop
+
+if TYPE_CHECKING:
+    from dmt.compare import Candidate, Comparison
+
+EXAMPLES = """Examples:
+
+  dmt compare digits-20 --methods curriculum_labeling,dmt --seeds 0..4
+
+  dmt compare digits-20 --variant 'scratch: start=scratch' --variant 'gamma 1: loss.gamma_agree=1.0'
+
+  dmt compare mine.yaml duration.steps=300 --seeds 0,1
+"""
+
+
+def compare(
+    source: Annotated[
+        str, typer.Argument(metavar="PRESET|FILE", help="A name from `dmt list presets`, or a YAML file.")
+    ],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY.PATH=VALUE]...", help="Changes to it, for all alike.")
+    ] = None,
+    methods: Annotated[
+        str, typer.Option("--methods", metavar="A,B", help="Names from `dmt list methods`; default: the preset's own.")
+    ] = "",
+    variants: Annotated[
+        list[str] | None,
+        typer.Option("--variant", metavar="'NAME: CHANGES'", help="The preset with further changes; may be repeated."),
+    ] = None,
+    seeds: Annotated[str, typer.Option("--seeds", metavar="SEEDS", help="0..4, or 0,1,5.")] = "0..4",
+    runs: Annotated[Path | None, typer.Option("--runs", help="Keeps all runs; default: runs/compare/NAME.")] = None,
+) -> None:
+    """Run methods and variants of a preset over seeds, on the same splits and budget, and print how they compare.
+
+    Every run is kept in a folder of its own under --runs: the same command reads what is finished and goes on with the
+    rest. The tables are written there as well, as compare.md and compare.csv.
+    """
+    from dmt.compare import as_csv, as_markdown, candidates_of, parse_seeds  # with torch, which takes seconds to load
+    from dmt.compare import compare as run_all
+
+    names = [name.strip() for name in methods.split(",") if name.strip()]
+    candidates = candidates_of(source, names, variants or [], changes=overrides or [])
+    folder = runs or Path("runs") / "compare" / Path(source).stem
+    check_output(folder, is_folder=True)
+    console = Console(highlight=False)
+    chosen = parse_seeds(seeds)
+    watch = _Watch(console)
+    try:
+        with orderly_stop():
+            comparison = run_all(candidates, chosen, folder=folder, watch=watch)
+    except StoppedError as error:
+        raise StoppedError(f"{error} The same command goes on there.", exit_status=error.exit_status) from None
+    command = shlex.join(["dmt", *sys.argv[1:]])
+    write_text(folder / "compare.md", as_markdown(comparison, command=command))
+    write_text(folder / "compare.csv", as_csv(comparison))
+    for table in _tables(comparison):
+        console.print(table)
+    console.print(f"Written to {escape(str(folder))}: compare.md, compare.csv.", soft_wrap=True)
+
+
+compare.__doc__ = f"{compare.__doc__}\n\n{EXAMPLES}"
+
+
+class _Watch:
+    """Shows one run after another: a line when it begins, bars while it works."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    @contextmanager
+    def __call__(self, candidate: "Candidate", seed: int, path: Path) -> "Iterator[LiveView]":
+        began = time.monotonic()
+        with _OneRun(self._console) as view:
+            yield view
+        note = f"{time.monotonic() - began:.0f} s, {path}"
+        self._console.print(
+            f"  [green]done[/] {escape(candidate.name)}, seed {seed} [dim]{escape(note)}[/]", soft_wrap=True
+        )
+
+
+class _OneRun(LiveView):
+    """The live view of a run among many: its bars, and none of its lines."""
+
+    def run_started(self, folder: str, num_stages: int) -> None:
+        """Show the bar of all stages."""
+        self._progress.update(self._all, total=num_stages, visible=True)
+
+    def stage_finished(self, title: str, note: str) -> None:
+        """Move it."""
+        self._progress.advance(self._all)
+
+    def message(self, text: str) -> None:
+        """Keep quiet: the run's report has what it has to say."""
+
+
+def _tables(comparison: "Comparison") -> Iterator[Table]:
+    from dmt.compare.tables import DIFFERENCE_HEADINGS, difference_cells, headings, lines
+
+    yield _table(comparison.title, headings(comparison, by_seed=False), lines(comparison, by_seed=False))
+    if differences := comparison.differences():
+        yield _table("", DIFFERENCE_HEADINGS, [difference_cells(*one) for one in differences])
+
+
+def _table(title: str, heads: list[str], rows: list[list[str]]) -> Table:
+    table = Table(title=escape(title) or None, title_justify="left")
+    for number, heading in enumerate(heads):
+        table.add_column(escape(heading), justify="right" if number else "left", no_wrap=not number)
+    for row in rows:
+        table.add_row(*map(escape, row))
+    return table

@@ -1,0 +1,190 @@
+"""Figures of many runs, paired by seed."""
+
+import itertools
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scipy.stats import t as student_t
+
+from dmt.tasks import TASKS
+
+CONFIDENCE = 0.95
+"""Of the intervals."""
+
+PARTS = {"supervised": "supervised", "last_round": "last_round", "together": "ensemble", "picked": "final"}
+"""Figures of a run, and the parts of result.json that hold them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line: a figure of each seed, percent.
+
+    Attributes:
+        name: what the line shows.
+        figures: by seed.
+        over_baseline: how much each is above the labels alone, by seed; empty for the labels alone.
+        gap_share: the mean of that by the oracle's, percent; None where no oracle is compared, or it is no better.
+        seconds: of each run; empty where that would count a run twice.
+    """
+
+    name: str
+    figures: Sequence[float]
+    over_baseline: Sequence[float] = ()
+    gap_share: float | None = None
+    seconds: Sequence[float] = ()
+
+    @property
+    def mean(self) -> float:
+        """Over the seeds."""
+        return statistics.mean(self.figures)
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation over the seeds; nan of one seed."""
+        return statistics.stdev(self.figures) if len(self.figures) > 1 else float("nan")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Paired differences, by seed."""
+
+    values: Sequence[float]
+
+    @property
+    def mean(self) -> float:
+        """Over the seeds."""
+        return statistics.mean(self.values)
+
+    @property
+    def half_width(self) -> float:
+        """Of the mean's interval by Student's t; nan of one seed."""
+        count = len(self.values)
+        if count < 2:
+            return float("nan")
+        quantile = float(student_t.ppf(0.5 + CONFIDENCE / 2, count - 1))
+        return float(quantile * statistics.stdev(self.values) / count**0.5)
+
+    @property
+    def wins(self) -> int:
+        """Seeds with a difference above 0."""
+        return sum(value > 0 for value in self.values)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Results of candidates by seed.
+
+    Attributes:
+        names: of the candidates, in the order of the tables.
+        seeds: of the runs.
+        results: contents of result.json, by name and seed.
+        folders: of the runs, likewise.
+    """
+
+    names: Sequence[str]
+    seeds: Sequence[int]
+    results: Mapping[tuple[str, int], Mapping[str, Any]]
+    folders: Mapping[tuple[str, int], Path]
+
+    @property
+    def headline(self) -> str:
+        """The figure that results are judged by."""
+        return TASKS[self._first["task"]].scores.headline
+
+    @property
+    def title(self) -> str:
+        """What is compared, in a line."""
+        first = self._first
+        figure = TASKS[first["task"]].scores.title
+        labels = first["num_labeled"] + first["num_validation"]
+        what = f"{figure} of {first['num_test']:,} test images, last round, before any pick"
+        return f"{first['dataset']}, {labels:,} labels: {what}"
+
+    def rows(self) -> list[Row]:
+        """The labels alone, then each candidate: its last round, its networks together, and what it picked."""
+        return [*self._baselines(), *itertools.chain.from_iterable(map(self._rows_of, self.names))]
+
+    def differences(self) -> list[tuple[str, str, Difference]]:
+        """Between the last rounds of every two candidates, the later one first."""
+        pairs = itertools.combinations(self.names, 2)
+        return [(later, earlier, self._difference(later, earlier)) for earlier, later in pairs]
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """A record for each run, as tables of data have them; the folder's name tells the settings by their hash."""
+        for (name, seed), result in self.results.items():
+            about = {
+                key: result[key] for key in ("dataset", "method", "num_labeled", "num_validation", "num_unlabeled")
+            }
+            figures = {title: result.get(part, {}).get(self.headline) for title, part in PARTS.items()}
+            yield {
+                "candidate": name,
+                "seed": seed,
+                **about,
+                "figure": self.headline,
+                **figures,
+                "picked_stage": result["picked"]["what"],
+                "seconds": result["seconds"],
+                "run": self.folders[name, seed].name,
+            }
+
+    @property
+    def _first(self) -> Mapping[str, Any]:
+        return next(iter(self.results.values()))
+
+    def _figures(self, name: str, part: str) -> list[float]:
+        return [self.results[name, seed][part][self.headline] for seed in self.seeds]
+
+    def _has_rounds(self, name: str) -> bool:
+        return len(self.results[name, self.seeds[0]]["rounds"]) > 1
+
+    def _baseline_of(self, name: str) -> str:
+        """The candidate whose own labels-alone network another is set beside: itself, where it has one of its own."""
+        if self._has_rounds(name):
+            return name
+        return next((other for other in self.names if self._has_rounds(other)), name)
+
+    def _baselines(self) -> Iterator[Row]:
+        """The labels alone, once for all candidates that share it, unless it is a candidate itself."""
+        shown = [self._figures(name, "last_round") for name in self.names if not self._has_rounds(name)]
+        titles = set(self.names)
+        for name in self.names:
+            figures = self._figures(name, "supervised")
+            if self._has_rounds(name) and figures not in shown:
+                yield Row(name=f"supervised ({name})" if "supervised" in titles else "supervised", figures=figures)
+                shown.append(figures)
+                titles.add("supervised")
+
+    def _rows_of(self, name: str) -> Iterator[Row]:
+        baseline = self._figures(self._baseline_of(name), "supervised")
+        seconds = [self.results[name, seed]["seconds"] for seed in self.seeds]
+        yield self._row(name, "last_round", baseline, seconds)
+        runs = [self.results[name, seed] for seed in self.seeds]
+        if all("ensemble" in run for run in runs):
+            yield self._row(f"{name}, a and b together", "ensemble", baseline, part_of=name)
+        if any("validation" in row for run in runs for row in run["rounds"]):
+            yield self._row(f"{name}, as picked", "final", baseline, part_of=name)
+
+    def _row(
+        self, title: str, part: str, baseline: Sequence[float], seconds: Sequence[float] = (), *, part_of: str = ""
+    ) -> Row:
+        figures = self._figures(part_of or title, part)
+        gains = [figure - base for figure, base in zip(figures, baseline, strict=True)]
+        if not self._has_rounds(part_of or title) and not any(gains):  # the labels alone themselves
+            return Row(name=title, figures=figures, seconds=seconds)
+        gap = self._gap(baseline)
+        share = 100.0 * statistics.mean(gains) / gap if gap > 0 else None
+        return Row(name=title, figures=figures, over_baseline=gains, gap_share=share, seconds=seconds)
+
+    def _gap(self, baseline: Sequence[float]) -> float:
+        """How far the oracle's mean is above that of the labels alone; nan without an oracle."""
+        oracle = next((name for name in self.names if self.results[name, self.seeds[0]]["method"] == "oracle"), None)
+        if oracle is None:
+            return float("nan")
+        return statistics.mean(self._figures(oracle, "last_round")) - statistics.mean(baseline)
+
+    def _difference(self, later: str, earlier: str) -> Difference:
+        pairs = zip(self._figures(later, "last_round"), self._figures(earlier, "last_round"), strict=True)
+        return Difference([one - other for one, other in pairs])

@@ -1,0 +1,84 @@
+"""Running what is to be compared: ordinary runs, in folders that their settings name."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from dmt.assemble import learnable, load_data, resolve_validation
+from dmt.compare.candidates import Candidate, all_runs, run_folder
+from dmt.compare.comparison import Comparison
+from dmt.compare.sharing import take_round_0
+from dmt.config import Config
+from dmt.data.images import DataSet
+from dmt.errors import ConfigError
+from dmt.files import read_json
+from dmt.methods import build_method
+from dmt.run import run
+from dmt.types import Observer
+
+Watch = Callable[[Candidate, int, Path], AbstractContextManager[Observer]]
+"""Called before each run that is not finished yet; its context lasts as long as the run."""
+
+
+def compare(
+    candidates: Sequence[Candidate], seeds: Sequence[int], *, folder: Path, watch: Watch | None = None
+) -> Comparison:
+    """Run every candidate with every seed, and put their results side by side.
+
+    Runs of the same seed and number of labels share their split, whatever the method. A finished run is read, one that
+    was stopped goes on, and networks of round 0 that two runs share are trained once.
+
+    Args:
+        candidates: lines of the comparison.
+        seeds: of the runs.
+        folder: holds the run folders; shared by comparisons, it spares what they have in common.
+        watch: shows the runs.
+
+    Raises:
+        ConfigError: a config that is wrong, before anything runs; or data without a test part.
+        DMTError: as runs do.
+    """
+    for candidate in candidates:  # every mistake before the first hour of work
+        build_method(candidate.config(seeds[0]))
+    data = _Data()
+    runs = all_runs(candidates, seeds)
+    folders = {(one.name, seed): run_folder(folder, one.config(seed)) for one, seed in runs}
+    results = {(one.name, seed): _result(one, seed, folders[one.name, seed], data, watch) for one, seed in runs}
+    return Comparison([candidate.name for candidate in candidates], list(seeds), results, folders)
+
+
+def _result(candidate: Candidate, seed: int, path: Path, data: "_Data", watch: Watch | None) -> dict[str, Any]:
+    config = candidate.config(seed)
+    if (path / "result.json").is_file():
+        finished: dict[str, Any] = read_json(path / "result.json")
+        return finished
+    images = data.of(config)
+    if images.test is None:
+        raise ConfigError(
+            f"{candidate.name}: data.name={config.data.name} has no test part, and so there are no figures to compare. "
+            "Name images with labels for it (data.test, or the data set's own way)."
+        )
+    settled = resolve_validation(learnable(config, images), images, plan=build_method(config).plan())
+    take_round_0(settled, path, sorted(path.parent.glob(f"*-seed{seed}-*")))
+    if watch is None:
+        return run(config, images, run_dir=path)
+    with watch(candidate, seed, path) as observer:
+        return run(config, images, run_dir=path, observer=observer)
+
+
+class _Data:
+    """The data set of the last config, kept for the next that names the same one."""
+
+    def __init__(self) -> None:
+        self._key = ""
+        self._data: DataSet | None = None
+
+    def of(self, config: Config) -> DataSet:
+        """The data set that the config names."""
+        key = config.model_copy(update={"seed": 0, "method": ""}).model_dump_json(
+            include={"task", "data", "crop", "augment", "validation", "networks"}
+        )
+        if self._data is None or key != self._key:
+            self._key, self._data = key, load_data(config, None)
+        return self._data

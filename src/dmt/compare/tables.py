@@ -1,0 +1,92 @@
+"""A comparison as text: Markdown for pages, CSV for programs."""
+
+import csv
+import io
+import math
+import statistics
+from collections.abc import Sequence
+
+from dmt.compare.comparison import CONFIDENCE, Comparison, Difference, Row
+
+
+def headings(comparison: Comparison, *, by_seed: bool) -> list[str]:
+    """Of the first table: the name, each seed where asked for, and what they come to."""
+    seeds = [f"seed {seed}" for seed in comparison.seeds] if by_seed else []
+    gap = ["of the gap"] if _has_gap(comparison.rows()) else []
+    return ["", *seeds, "mean ± sd", f"gain [{CONFIDENCE:.0%}]", *gap, "above", "s a run"]
+
+
+def lines(comparison: Comparison, *, by_seed: bool) -> list[list[str]]:
+    """The texts of the first table."""
+    rows = comparison.rows()
+    return [_cells(row, by_seed=by_seed, has_gap=_has_gap(rows)) for row in rows]
+
+
+def _has_gap(rows: Sequence[Row]) -> bool:
+    return any(row.gap_share is not None for row in rows)
+
+
+def _cells(row: Row, *, by_seed: bool, has_gap: bool) -> list[str]:
+    gain = Difference(row.over_baseline) if row.over_baseline else None
+    gap = ["" if row.gap_share is None else f"{row.gap_share:.0f}%"] if has_gap else []
+    return [
+        row.name,
+        *(f"{figure:.1f}" for figure in row.figures if by_seed),
+        f"{row.mean:.1f}" if math.isnan(row.spread) else f"{row.mean:.1f} ± {row.spread:.1f}",
+        with_interval(gain) if gain else "",
+        *gap,
+        wins(gain) if gain else "",
+        f"{statistics.median(row.seconds):,.0f}" if row.seconds else "",
+    ]
+
+
+def difference_cells(later: str, earlier: str, difference: Difference) -> list[str]:
+    """The texts of a line of the second table."""
+    return [f"{later} - {earlier}", with_interval(difference), wins(difference)]
+
+
+LEGEND = (
+    "Percent. Gain: mean paired difference to the labels alone, with its interval by Student's t. Above: seeds with a "
+    "gain, or a difference, above 0. Of the gap: the gain by the oracle's."
+)
+
+DIFFERENCE_HEADINGS = ["paired difference", f"mean [{CONFIDENCE:.0%}]", "above"]
+
+
+def with_interval(difference: Difference) -> str:
+    """`+8.4 [+5.5, +11.4]`, or the mean alone of one seed."""
+    mean, half = difference.mean, difference.half_width
+    interval = "" if math.isnan(half) else f" [{mean - half:+.1f}, {mean + half:+.1f}]"
+    return f"{mean:+.1f}{interval}"
+
+
+def wins(difference: Difference) -> str:
+    """`4 of 5`."""
+    return f"{difference.wins} of {len(difference.values)}"
+
+
+def as_markdown(comparison: Comparison, *, command: str) -> str:
+    """Both tables, with the command that makes them."""
+    parts = [f"{comparison.title}\n", *_table(headings(comparison, by_seed=True), lines(comparison, by_seed=True))]
+    if differences := comparison.differences():
+        parts += ["", *_table(DIFFERENCE_HEADINGS, [difference_cells(*one) for one in differences])]
+    return "\n".join([*parts, "", LEGEND, "", f"`{command}`", ""])
+
+
+def as_csv(comparison: Comparison) -> str:
+    """A line for each run, with a heading."""
+    records = list(comparison.records())
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(records[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return text.getvalue()
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    rule = f"|{'---|' * len(heads)}"
+    return [_line(heads), rule, *map(_line, rows)]
+
+
+def _line(texts: Sequence[str]) -> str:
+    return f"| {' | '.join(text.replace('|', chr(92) + '|') for text in texts)} |"
