@@ -81,6 +81,30 @@ def test_the_baseline_can_be_picked() -> None:
     assert picked(CHAIN, {START: share(40, 40), FIRST: share(30, 40), LAST: share(20, 40)}) == (START, LAST)
 
 
+def test_a_last_round_that_both_figures_put_below_the_labels_alone_is_not_returned() -> None:
+    # One image of ten less is within a standard error of 10 points; that it is wrong with confidence decides.
+    start, unsure, sure = share(8, 10), images([True] * 7 + [False] * 3, sharp=0.6), share(7, 10)
+    # One temperature fits both: what counts is the figure after scaling, and there more errors are a larger loss.
+    assert unsure.rank()[1] == pytest.approx(sure.rank()[1])
+    choice = choose(CHAIN, {START: start, FIRST: share(5, 10), LAST: sure})
+    assert (choice.stage, choice.last) == (START, LAST)
+    assert choice.why == (
+        "on 10 validation images round 2, network a is below supervised by accuracy and by temperature-scaled log-loss"
+    )
+
+
+def test_a_last_round_with_the_better_log_loss_stands_within_one_standard_error() -> None:
+    # Eight right, and two errors as sure as the rest; against seven right, surer where right than where wrong.
+    careful = torch.tensor([0.99] * 7 + [0.45] * 3, dtype=torch.float64)
+    last = ImageScores(
+        probabilities=torch.stack([careful, 1 - careful], dim=1), targets=torch.zeros(10, dtype=torch.int64)
+    )
+    start = share(8, 10)
+    assert last.rank()[0] < start.rank()[0]
+    assert last.rank()[1] > start.rank()[1]
+    assert picked(CHAIN, {START: start, FIRST: share(5, 10), LAST: last}) == (LAST, LAST)
+
+
 def test_equal_accuracies_are_decided_by_the_scaled_log_loss() -> None:
     # Right on the same number, but unsure where it is wrong.
     hits = [True] * 6 + [False] * 2

@@ -1,5 +1,6 @@
 """Which network a run ends with: decided by validation labels alone, never by the reported part."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -20,12 +21,13 @@ class Choice:
 
 
 def choose(plan: tuple[Stage, ...], validation: Mapping[Stage, Scores]) -> Choice:
-    """Pick the last round unless validation speaks clearly against it.
+    """Pick the last round unless validation speaks against it.
 
     A few validation labels cannot rank rounds that differ by a point, so the last round stands unless another stage's
-    validation figure (accuracy, or mean IoU) is above it by more than one standard error of the paired difference; then
-    the best stage is picked, equal figures decided by the temperature-scaled log-loss, or the pixel accuracy. Where the
-    last round has several networks, the better one by the same two figures stands for it.
+    validation figure (accuracy, or mean IoU) is above it by more than one standard error of the paired difference, or
+    it is worse than the labels alone by both figures: that one, and the temperature-scaled log-loss, or the pixel
+    accuracy. The log-loss needs its temperature, or sharpened networks would win by it. Then the best stage is picked,
+    equal figures decided by the second one. Where the last round has several networks, the better one stands for it.
 
     Args:
         plan: all stages, in order.
@@ -40,17 +42,23 @@ def choose(plan: tuple[Stage, ...], validation: Mapping[Stage, Scores]) -> Choic
         return validation[stage].rank()
 
     last, best = max(last_round, key=rank), max(plan, key=rank)
-    scores = validation[last]
+    scores, baseline = validation[last], validation[plan[0]]
+    where = f"on {len(scores)} validation images"
     gain, error = validation[best].minus(scores)
     if gain > error:
-        return Choice(
-            best,
-            f"on {len(scores)} validation images the {scores.title} of {best.title} is {gain:.1f} points above that of "
-            f"{last.title}, more than the standard error of {error:.1f}",
-            last,
+        why = (
+            f"{where} the {scores.title} of {best.title} is {gain:.1f} points above that of {last.title}, more than the "
+            f"standard error of {error:.1f}"
         )
-    why = f"{scores.title} {rank(last)[0]:.1f} % on {len(scores)} validation images; no other stage is better by over "
-    return Choice(last, f"{why}one standard error", last)
+        return Choice(best, why, last)
+    has_evidence = math.isfinite(error)  # one image is none
+    if has_evidence and all(
+        mine < of_baseline for mine, of_baseline in zip(scores.rank(), baseline.rank(), strict=True)
+    ):
+        why = f"{where} {last.title} is below {plan[0].title} by {scores.title} and by {scores.second_title}"
+        return Choice(best, why, last)
+    why = f"{scores.title} {rank(last)[0]:.1f} % {where}; no other stage is better by over one standard error"
+    return Choice(last, why, last)
 
 
 def unequal_pair(plan: tuple[Stage, ...], validation: Mapping[Stage, Scores], *, sampled: bool = False) -> str | None:

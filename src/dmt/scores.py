@@ -33,11 +33,13 @@ class Scores(ABC):
         headline: the figure that a result is judged by.
         per_class_figure: its name, class by class.
         title: the headline in words.
+        second_title: in words, what decides between equals.
     """
 
     headline: ClassVar[str]
     per_class_figure: ClassVar[str]
     title: ClassVar[str]
+    second_title: ClassVar[str]
 
     @classmethod
     @abstractmethod
@@ -86,6 +88,7 @@ class ImageScores(Scores):
     headline = "accuracy"
     per_class_figure = "per_class_accuracy"
     title = "accuracy"
+    second_title = "temperature-scaled log-loss"
 
     probabilities: Tensor
     targets: Tensor
@@ -133,6 +136,7 @@ class PixelScores(Scores):
     headline = "mean_iou"
     per_class_figure = "per_class_iou"
     title = "mean IoU"
+    second_title = "pixel accuracy"
 
     confusions: Tensor
 
