@@ -42,6 +42,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "strangers",
         "teaching",
         "stages",
+        "self_supervised",
         "result",
         "networks",
         "assemble",

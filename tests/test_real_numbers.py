@@ -69,10 +69,17 @@ def without_metadata(bits: dict[str, Any]) -> dict[str, Any]:
     return plain
 
 
-@pytest.mark.parametrize("augment", ["cifar", "reference"])
-def test_augmentations_of_levels_are_refused(augment: str) -> None:
-    config: Any = load_config(tiny_config(augment=augment))
-    with pytest.raises(ConfigError, match=f"augment={augment} changes levels"):
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"augment": "cifar"}, "^augment=cifar"),
+        ({"augment": "reference"}, "^augment=reference"),
+        ({"augment": "none", "self_supervised": {"steps": 1, "augment": "cifar"}}, "^self_supervised.augment=cifar"),
+    ],
+)
+def test_augmentations_of_levels_are_refused(changes: dict[str, Any], words: str) -> None:
+    config: Any = load_config(tiny_config(**changes))
+    with pytest.raises(ConfigError, match=f"{words} changes levels"):
         load_data(config, stripes(as_levels=False))
     assert load_data(config, stripes(as_levels=True)).num_classes == 3
 

@@ -44,11 +44,13 @@ def load_data(config: Config, datasets: Mapping[str, Any] | DataSet | None) -> D
             f"data.ignore_index is {config.ignore_label}, which is class {name!r}; use -1, or a number above "
             f"{data.num_classes - 1}."
         )
-    if config.augment in ON_LEVELS and first_readable(data.train).is_floating_point():
-        raise ConfigError(
-            f"augment={config.augment} changes levels from 0 to 255, and these images are real numbers. Use another "
-            "augmentation, or none."
-        )
+    views = None if config.self_supervised is None else config.self_supervised.augment
+    for key, augment in (("augment", config.augment), ("self_supervised.augment", views)):
+        if augment in ON_LEVELS and first_readable(data.train).is_floating_point():
+            raise ConfigError(
+                f"{key}={augment} changes levels from 0 to 255, and these images are real numbers. Use another "
+                "augmentation, or none."
+            )
     if TASKS[config.task].is_dense:
         _check_crop(config, data)
     return data

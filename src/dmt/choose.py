@@ -47,8 +47,8 @@ def choose(plan: tuple[Stage, ...], validation: Mapping[Stage, Scores]) -> Choic
     gain, error = validation[best].minus(scores)
     if gain > error:
         why = (
-            f"{where} the {scores.title} of {best.title} is {gain:.1f} points above that of {last.title}, more than the "
-            f"standard error of {error:.1f}"
+            f"{where} the {scores.title} of {best.title} is {gain:.1f} points above that of {last.title}, "
+            f"more than the standard error of {error:.1f}"
         )
         return Choice(best, why, last)
     has_evidence = math.isfinite(error)  # one image is none

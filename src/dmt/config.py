@@ -21,6 +21,7 @@ from dmt.config_sections import (
     OptimizerConfig,
     RoundsConfig,
     Section,
+    SelfSupervisedConfig,
     ValidationConfig,
 )
 from dmt.types import IGNORE_INDEX
@@ -90,6 +91,8 @@ class Config(Section):
     """Arithmetic of the networks; auto = bf16 where the machine has it in hardware. Losses are fp32 always."""
     workers: Annotated[int, Field(ge=0)] = 0
     """Processes that load batches; 0 = the training process itself."""
+    self_supervised: SelfSupervisedConfig | None = None
+    """How networks learn from the images alone before they see a label; null = not at all (the paper)."""
     checkpoint: CheckpointConfig = CheckpointConfig()
     """Checkpoints."""
 
@@ -107,19 +110,15 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Config":
-        problems = []
+        problems = self._of_the_other_task()
         if self.data.num_labeled is not None and self.data.labeled is not None:
             problems.append("data: give one of num_labeled and labeled, not both")
         if self.duration.oracle_epochs is not None:
             problems.append("duration.oracle_epochs: only `supervised` knows it; give steps or epochs")
         if self.rounds.dms_share is not None and self.scheme != "mutual":
             problems.append("rounds.dms_share: samples for two networks need scheme=mutual")
-        if self.rounds.window is not None and self.task != "segmentation":
-            problems.append("rounds.window: images are looked at through windows in segmentation alone")
         if self.crop.pseudo == "plain" and self.augment == "color":
             problems.append("crop.pseudo: plain views keep their colors, and augment=color changes those of all images")
-        if self.rounds.strangers == "leave_out" and self.task == "segmentation":
-            problems.append("rounds.strangers: images are left out in classification only; use keep")
         if self.rounds.strangers == "leave_out" and self.rounds.selection == "renormalized":
             problems.append("rounds.strangers: nothing is left out with rounds.selection=renormalized; use keep")
         if self.crop.scale[0] > self.crop.scale[1]:
@@ -127,6 +126,17 @@ class Config(Section):
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    def _of_the_other_task(self) -> list[str]:
+        """What the config asks for and its task does not have."""
+        problems = []
+        if self.rounds.window is not None and self.task != "segmentation":
+            problems.append("rounds.window: images are looked at through windows in segmentation alone")
+        if self.rounds.strangers == "leave_out" and self.task == "segmentation":
+            problems.append("rounds.strangers: images are left out in classification only; use keep")
+        if self.self_supervised is not None and self.task == "segmentation":
+            problems.append("self_supervised: a start from images alone is for classification; leave it out")
+        return problems
 
     @property
     def ignore_label(self) -> int:

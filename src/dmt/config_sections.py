@@ -255,6 +255,26 @@ class BatchConfig(Section):
         return self
 
 
+class SelfSupervisedConfig(Section):
+    """A start from the images alone, before any label is seen: contrastive learning as in SimCLR (classification).
+
+    It is not in the paper, whose section 5.3.4 looks out to it.
+    """
+
+    steps: Count
+    """Optimizer steps; ten to a hundred passes over the images are a range to try."""
+    lr: Annotated[float, Field(gt=0.0)] = 0.1
+    """Base learning rate; the optimizer is the run's, its schedule a cosine."""
+    batch: Annotated[int, Field(ge=2)] = 128
+    """Images in a step, each of which is seen in two views."""
+    temperature: Annotated[float, Field(gt=0.0)] = 0.2
+    """What similarities are divided by."""
+    dimensions: Count = 64
+    """Of the space in which views are compared: outputs that take the classes' place and are thrown away."""
+    augment: str | None = None
+    """Of the two views; null = the run's own. Stronger ones may learn more."""
+
+
 class CheckpointConfig(Section):
     """How often a running stage is written down; whichever comes first."""
 

@@ -175,3 +175,23 @@ def mixup(
     mixed_images = torch.lerp(images[partner], images, lam)
     mixed_weights = torch.lerp(weights[partner], weights, lam)
     return mixed_images, mixed_weights, targets, targets[partner], lam
+
+
+def contrastive_loss(projections: Tensor, *, temperature: float) -> Tensor:
+    """How badly each view's partner stands out from all other views (Chen et al. 2020, NT-Xent, Eq. 1).
+
+    Cosine similarities, in fp32, are divided by the temperature; for every view, the cross-entropy of its partner among
+    all views but itself is taken, and their mean returned.
+
+    Args:
+        projections: `(2 n, D)`; views k and n + k are of the same image, n at least 2.
+        temperature: above 0.
+    """
+    count = len(projections)
+    assert count % 2 == 0
+    assert count >= 4
+    unit = F.normalize(projections.float(), dim=1)
+    itself = torch.eye(count, dtype=torch.bool, device=unit.device)
+    similarities = (unit @ unit.T / temperature).masked_fill(itself, -math.inf)
+    partners = torch.arange(count, device=unit.device).roll(count // 2)
+    return F.cross_entropy(similarities, partners)

@@ -41,16 +41,25 @@ def network_builder(
     return build
 
 
-def _configured_network(config: Config, label: str, data: DataSet) -> Network:
+def projector(config: Config, label: str, data: DataSet, *, dimensions: int) -> Network:
+    """A network of the config with so many outputs in place of the classes; its weights come from torch's generator.
+
+    Raises:
+        DMTError: as building the network does.
+    """
+    return _configured_network(config, label, data, num_outputs=dimensions)
+
+
+def _configured_network(config: Config, label: str, data: DataSet, *, num_outputs: int | None = None) -> Network:
     network = config.networks.a if label == "a" else config.networks.b
     return build_network(
         network.name,
-        num_classes=data.num_classes,
+        num_classes=data.num_classes if num_outputs is None else num_outputs,
         channels=data.channels,
         mean=data.mean,
         std=data.std,
         weights=network.weights,
-        allow_missing=network.allow_missing,
+        allow_missing=network.allow_missing or num_outputs is not None,
         options=network.options,
         head_branches=network.head_branches,
         task=config.task,

@@ -26,6 +26,7 @@ from dmt.resources import shortages_told
 from dmt.result import build_result
 from dmt.run_folder import RunFolder, default_run_folder, open_run_folder
 from dmt.scores import Scores
+from dmt.self_supervised import pretrain, start_weights
 from dmt.setting import Arm, Setting, StageRecord
 from dmt.stage_files import plan_as_json
 from dmt.stages import ensemble_scores, run_stage
@@ -79,7 +80,8 @@ def run(
         main, folds = build_arms(setting.config, data, folder.path, needs_all_labels=method.needs_all_labels)
         _check_processes(setting.config, setting.engine)
         _describe(folder, setting.engine, setting.plan)
-        observer.run_started(str(folder.path), len(setting.plan) * (1 + len(folds)))
+        num_stages = len(setting.plan) * (1 + len(folds)) + len(setting.start_weights)
+        observer.run_started(str(folder.path), num_stages)
         with shortages_told(setting.config, image_size=data.image_size):
             records, held_out = _run_stages(setting, main, folds)
             result = _result(setting, main, records, held_out)
@@ -111,6 +113,7 @@ def make_setting(
         data=data,
         engine=Engine(config.precision),
         build_network=network_builder(config, data, models, plan=plan),
+        start_weights=start_weights(config, models, folder, plan=plan),
         labeled_view=task.labeled_view(config, data),
         pseudo_view=task.pseudo_view(config, data),
         augment=task.augment(config),
@@ -125,6 +128,7 @@ def _run_stages(setting: Setting, main: Arm, folds: Sequence[Arm]) -> tuple[list
     first = next((stage for stage in plan if stage.pseudo is not None), None)
     if first is not None and not (main.path(first) / "DONE").is_file():
         require_label_space(setting, main, first)  # now, and not after hours of supervised training
+    pretrain(setting, main)
     records = [run_stage(setting, main, stage) for stage in plan if stage.round == 0]
     if message := _unequal(setting, _validation_scores(records, [])):
         warnings.warn(message, stacklevel=4)  # before the rounds begin, where labels for choices show it

@@ -1,6 +1,6 @@
 """What all stages of a run share, and what names one stage's folder, streams and title."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,11 @@ from dmt.types import Observer, Stage
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What all stages of a run share."""
+    """What all stages of a run share.
+
+    Attributes:
+        start_weights: files of weights that fresh networks begin with, by label; those that a run makes for itself.
+    """
 
     config: Config
     method: Method
@@ -36,6 +40,7 @@ class Setting:
     data: DataSet
     engine: Engine
     build_network: Callable[[str, np.random.Generator], Network]
+    start_weights: Mapping[str, Path]
     labeled_view: View | None
     pseudo_view: View | None
     augment: Augment

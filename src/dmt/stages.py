@@ -74,14 +74,17 @@ def _start(setting: Setting, arm: Arm, stage: Stage) -> Trainee:
     if stage.start == "finetune":
         before = stage_of(setting.plan, stage.network, stage.round - 1)
         load_weights(network, weights_path(arm.path(before)), allow_missing=False)
+    elif stage.network in setting.start_weights:
+        load_weights(network, setting.start_weights[stage.network], allow_missing=True)
     setting.engine.place(network)
-    optimizer = _optimizer(network, setting.config.optimizer, setting.engine)
+    optimizer = build_optimizer(network, setting.config.optimizer, setting.engine)
     ema = setting.config.ema
     average = None if ema is None else Ema(network, decay=ema.decay, warmup=ema.warmup)
     return Trainee(network, optimizer, average)
 
 
-def _optimizer(network: Network, settings: OptimizerConfig, engine: Engine) -> Optimizer:
+def build_optimizer(network: Network, settings: OptimizerConfig, engine: Engine) -> Optimizer:
+    """The optimizer that the config names, over all weights of a network that is on its device."""
     # In one kernel, which can also leave a step out without telling the CPU, which would have to wait for that.
     fused = engine.device.type == "cuda"
     weights, decay = network.parameters(), settings.weight_decay

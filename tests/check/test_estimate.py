@@ -88,6 +88,14 @@ def test_time_of_two_networks_mirrored_views_and_folds(tmp_path: Path) -> None:
     assert found.disk_bytes == 4 * 10_000 + 2 * 640 + 3 * 10_000
 
 
+def test_a_self_supervised_start_is_made_once_a_network_and_sees_each_image_twice(tmp_path: Path) -> None:
+    plain, _, _ = estimated(tmp_path, "scheme=mutual", "batch.supervised=4")
+    begun, _, _ = estimated(tmp_path, "scheme=mutual", "batch.supervised=4", "self_supervised={steps: 30, batch: 10}")
+    assert begun.steps - plain.steps == 2 * 30
+    assert begun.seconds - plain.seconds == pytest.approx(30 * (2 + 3) * 2 * 10 / 4)
+    assert begun.disk_bytes - plain.disk_bytes == 2 * 10_000
+
+
 def test_folds_repeat_everything(tmp_path: Path) -> None:
     config = load_config(str(class_folders(tmp_path)), ["validation.source=cross_validation", "validation.num_folds=3"])
     data = load_data(config, None)

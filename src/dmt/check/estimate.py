@@ -7,7 +7,7 @@ from typing import Any
 from dmt.config import Config
 from dmt.data.memory import DEFAULT_BYTES
 from dmt.data.parts import Parts
-from dmt.stages import stage_steps
+from dmt.stages import stage_steps, supervised_batch
 from dmt.tasks import TASKS
 from dmt.teaching import LABEL_SCALES
 from dmt.types import Stage
@@ -114,14 +114,30 @@ def estimate(
     checkpoint = measured.weights_bytes * (1 + moments)
     disk = arms * (len(plan) * measured.weights_bytes + stores * label_bytes) + checkpoint
     kept = min(DEFAULT_BYTES, decoded_bytes) // 2**20
+    first_steps, first_seconds = _before_labels(config, plan, measured)
+    disk += measured.weights_bytes * len(_networks(plan)) if first_steps else 0
     return Estimate(
-        seconds=arms * seconds,
-        steps=arms * steps,
+        seconds=arms * seconds + first_seconds,
+        steps=arms * steps + first_steps,
         memory_mb=measured.peak_memory_mb + config.workers * (kept + _WORKER_MB),
         disk_bytes=disk,
         largest_store_bytes=label_bytes if stores else 0,
         measured=measured,
     )
+
+
+def _networks(plan: Sequence[Stage]) -> list[str]:
+    return sorted({stage.network for stage in plan})
+
+
+def _before_labels(config: Config, plan: Sequence[Stage], measured: Measured) -> tuple[int, float]:
+    """Steps and seconds of a self-supervised start, whose steps look at two views of an image."""
+    settings = config.self_supervised
+    if settings is None:
+        return 0, 0.0
+    images = 2 * settings.batch / supervised_batch(config)
+    seconds = [settings.steps * images * measured.seconds_a_step[f"supervised {label}"] for label in _networks(plan)]
+    return settings.steps * len(seconds), sum(seconds)
 
 
 _WORKER_MB = 300

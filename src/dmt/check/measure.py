@@ -140,6 +140,7 @@ def _shortened(config: Config, num_steps: int) -> Config:
     return config.model_copy(
         update={
             "rounds": rounds,
+            "self_supervised": None,
             "supervised": Duration(steps=num_steps),
             "duration": Duration(steps=num_steps),
         }

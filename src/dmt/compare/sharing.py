@@ -10,6 +10,7 @@ from dmt.config_files import WITHOUT_BEARING, dump_config, load_config
 from dmt.errors import ConfigError
 from dmt.files import write_text
 from dmt.methods import build_method
+from dmt.self_supervised import FOLDER as SELF_SUPERVISED
 from dmt.types import Stage
 
 ROUNDS_ONLY: dict[str, Any] = {
@@ -87,8 +88,9 @@ def _round_0(config: Config, stage: Stage) -> dict[str, Any]:
 
 
 def _copy(other: Path, folder: Path, stage: Stage) -> None:
-    """The stage's folder, of the main run and of every fold of a cross-validation; its marker last."""
-    for path in [other / stage.folder, *sorted(other.glob(f"folds/*/{stage.folder}"))]:
+    """The stage's folder, of the main run and of every fold, and what it began with; each marker last."""
+    begins_with = other / SELF_SUPERVISED / stage.network
+    for path in [begins_with, other / stage.folder, *sorted(other.glob(f"folds/*/{stage.folder}"))]:
         if (path / "DONE").is_file():
             copy = folder / path.relative_to(other)
             shutil.copytree(path, copy, ignore=shutil.ignore_patterns("DONE", "checkpoint"), dirs_exist_ok=True)

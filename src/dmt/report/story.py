@@ -80,7 +80,8 @@ def headline(run: RunFiles, comparison: Comparison | None) -> str:
     """Did unlabeled data help? In one sentence."""
     if comparison is None:
         return _headline_of_one_stage(run)
-    figures = f"{percent(comparison.before)} with the labels alone, {percent(comparison.after)} after the last round"
+    start = "the labels alone" if run.config.get("self_supervised") is None else "the labels, begun self-supervised"
+    figures = f"{percent(comparison.before)} with {start}, {percent(comparison.after)} after the last round"
     points = "point" if f"{abs(comparison.difference):.1f}" == "1.0" else "points"
     figures += f" ({signed(comparison.difference)} {points})"
     opening = {
