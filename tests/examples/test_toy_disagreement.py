@@ -1,7 +1,5 @@
 """The toy experiment runs, doubts wrong labels more than right ones, and its rounds help on average."""
 
-import importlib.util
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,16 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
-SCRIPT = Path(__file__).parents[2] / "examples" / "toy_disagreement.py"
+from scripts import load_script
 
 
 @pytest.fixture(scope="module")
 def toy():
-    spec = importlib.util.spec_from_file_location("toy_disagreement", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_script("examples/toy_disagreement.py")
 
 
 def test_rounds_help_on_average_and_a_picture_is_drawn(toy, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,58 @@
+"""The scripts that draw the pictures of docs/results.md."""
+
+import re
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from scripts import load_script
+
+
+def test_errors_by_confidence_are_those_of_a_slow_count(
+    digits_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = load_script("benchmarks/error_by_confidence.py")
+    script.main([str(digits_run), "--output", str(tmp_path / "errors.png")])
+    rows = [re.findall(r"\d+\.\d", line) for line in capsys.readouterr().out.splitlines()[2:]]
+    assert len(rows) == len(list(digits_run.glob("rounds/*/*/pseudo_labels")))
+    truth = script.true_labels(digits_run)
+    store = digits_run / "rounds/1/a/pseudo_labels/labels.parquet"
+    answers = sorted(pq.read_table(store).to_pylist(), key=lambda row: -row["confidence"])
+    for fraction, shown in zip((0.2, 0.4, 0.6, 0.8, 1.0), rows[0], strict=True):
+        kept = answers[: round(fraction * len(answers))]
+        wrong = [row for row in kept if truth[row["image"]] != row["label"]]
+        assert float(shown) == pytest.approx(100 * len(wrong) / len(kept), abs=0.051)
+    assert Image.open(tmp_path / "errors.png").width > 300
+
+
+def test_a_run_without_labels_of_images_is_told(tmp_path: Path, masks_run: Path) -> None:
+    script = load_script("benchmarks/error_by_confidence.py")
+    with pytest.raises(SystemExit, match="holds no pseudo labels of images"):
+        script.main([str(masks_run)])
+
+
+TABLE = """candidate,seed,dataset,num_labeled,num_validation,figure,supervised,last_round
+cl,0,digits,10,0,accuracy,60.0,70.0
+dmt,0,digits,10,0,accuracy,60.0,75.0
+cl,1,digits,10,0,accuracy,62.0,72.0
+dmt,1,digits,10,0,accuracy,62.0,77.0
+cl,0,digits,40,10,accuracy,90.0,91.0
+dmt,0,digits,40,10,accuracy,90.0,95.0
+"""
+
+
+def test_means_by_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    script = load_script("benchmarks/by_labels.py")
+    (tmp_path / "compare.csv").write_text(TABLE)
+    arguments = [str(tmp_path / "compare.csv"), "--output", str(tmp_path / "by_labels.png")]
+    script.main([*arguments, "--candidates", "dmt,cl"])
+    assert capsys.readouterr().out.splitlines() == [
+        "labels alone: 10: 61.0, 50: 90.0",
+        "dmt: 10: 76.0, 50: 95.0",
+        "cl: 10: 71.0, 50: 91.0",
+    ]
+    assert Image.open(tmp_path / "by_labels.png").width > 300
+    with pytest.raises(SystemExit, match="No table has a candidate called cbst"):
+        script.main([*arguments, "--candidates", "dmt,cbst"])
