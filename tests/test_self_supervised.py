@@ -73,6 +73,11 @@ def test_networks_begin_with_what_the_images_taught(tmp_path: Path) -> None:
                 assert torch.equal(tensor, learned[label][name]), name
     assert not torch.equal(learned["a"]["0.weight"], learned["b"]["0.weight"])
     assert len(result["rounds"]) == 6
+    of_starts = [
+        json.loads((tmp_path / "self_supervised" / label / "DONE").read_text())["facts"]["seconds"] for label in "ab"
+    ]
+    of_stages = [row["seconds"] for row in result["rounds"]]
+    assert result["seconds"] == pytest.approx(sum(of_starts) + sum(of_stages), abs=0.11)
 
 
 def test_students_from_scratch_begin_there_too(tmp_path: Path) -> None:

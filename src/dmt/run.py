@@ -83,8 +83,9 @@ def run(
         num_stages = len(setting.plan) * (1 + len(folds)) + len(setting.start_weights)
         observer.run_started(str(folder.path), num_stages)
         with shortages_told(setting.config, image_size=data.image_size):
+            seconds = pretrain(setting, main)
             records, held_out = _run_stages(setting, main, folds)
-            result = _result(setting, main, records, held_out)
+            result = _result(setting, main, records, held_out, seconds_before=seconds)
         if engine.is_main:
             folder.write_json("result.json", result)
         return result
@@ -128,7 +129,6 @@ def _run_stages(setting: Setting, main: Arm, folds: Sequence[Arm]) -> tuple[list
     first = next((stage for stage in plan if stage.pseudo is not None), None)
     if first is not None and not (main.path(first) / "DONE").is_file():
         require_label_space(setting, main, first)  # now, and not after hours of supervised training
-    pretrain(setting, main)
     records = [run_stage(setting, main, stage) for stage in plan if stage.round == 0]
     if message := _unequal(setting, _validation_scores(records, [])):
         warnings.warn(message, stacklevel=4)  # before the rounds begin, where labels for choices show it
@@ -137,7 +137,12 @@ def _run_stages(setting: Setting, main: Arm, folds: Sequence[Arm]) -> tuple[list
 
 
 def _result(
-    setting: Setting, main: Arm, records: Sequence[StageRecord], held_out: Sequence[Sequence[StageRecord]]
+    setting: Setting,
+    main: Arm,
+    records: Sequence[StageRecord],
+    held_out: Sequence[Sequence[StageRecord]],
+    *,
+    seconds_before: float,
 ) -> dict[str, Any]:
     """Choose by the labels that are for choices, and put everything together."""
     validation = _validation_scores(records, held_out)
@@ -150,7 +155,7 @@ def _result(
         ensemble=ensemble_scores(setting, main),
         warning=_unequal(setting, validation),
         class_names=setting.data.class_names,
-        seconds=sum(record.facts["seconds"] for arm in [records, *held_out] for record in arm),
+        seconds=seconds_before + sum(record.facts["seconds"] for arm in [records, *held_out] for record in arm),
         peak_memory_mb=peak_memory_mb(setting.engine.device),
     )
 

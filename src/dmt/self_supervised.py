@@ -53,21 +53,26 @@ def start_weights(
     return {label: folder / FOLDER / label / "last.safetensors" for label in sorted({stage.network for stage in plan})}
 
 
-def pretrain(setting: Setting, main: Arm) -> None:
+def pretrain(setting: Setting, main: Arm) -> float:
     """Make the weights that fresh networks begin with; those that are there are kept.
+
+    Returns:
+        Seconds that it took in all, whenever it was done.
 
     Raises:
         DMTError: as training does.
     """
-    settings = setting.config.self_supervised
+    settings, seconds = setting.config.self_supervised, 0.0
     if settings is None:
-        return
+        return seconds
     for label, path in setting.start_weights.items():
         title = f"self-supervised, network {label}"
         if not (path.parent / "DONE").is_file():
             _pretrain_one(setting, main, settings, label, path.parent, title)
         facts = read_facts(path.parent)
         setting.observer.stage_finished(title, f"{facts['steps']:,} steps, {facts['seconds']:.1f} s")
+        seconds += facts["seconds"]
+    return seconds
 
 
 def _pretrain_one(
