@@ -1,6 +1,8 @@
 # Every target makes .venv by itself; PYTHON names the interpreter to make it with (3.11 or newer).
 PYTHON ?= python3
 BIN := .venv/bin
+# A file's tests share what they trained: each file goes to one process.
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 
 .PHONY: help demo test test-slow check docs format wheel clean
 
@@ -17,7 +19,7 @@ demo: .venv/.installed
 	$(BIN)/dmt demo
 
 test: .venv/.installed-test
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow" $(PARALLEL)
 
 test-slow: .venv/.installed-test
 	$(BIN)/pytest -m slow
@@ -26,7 +28,7 @@ check: .venv/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -q -m "not slow" --cov --cov-report=term --cov-fail-under=90
+	$(BIN)/pytest -q -m "not slow" $(PARALLEL) --cov --cov-report=term --cov-fail-under=90
 
 docs: .venv/.installed-docs
 	$(BIN)/mkdocs build --strict --quiet

@@ -43,6 +43,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "teaching",
         "stages",
         "self_supervised",
+        "round_0",
         "result",
         "networks",
         "assemble",

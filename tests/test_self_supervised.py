@@ -67,7 +67,8 @@ def test_networks_begin_with_what_the_images_taught(tmp_path: Path) -> None:
     }
     (classifier,) = (name for name, tensor in began["a"].items() if tensor.dim() == 2)
     for label in "ab":
-        assert learned[label][classifier].shape[0] == 64  # the projection, which is thrown away
+        assert learned[label].keys() == began[label].keys()
+        assert learned[label][classifier].shape[0] == 128  # of the projection, which is thrown away
         for name, tensor in began[label].items():
             if name.endswith("weight") and name != classifier:
                 assert torch.equal(tensor, learned[label][name]), name
@@ -78,6 +79,21 @@ def test_networks_begin_with_what_the_images_taught(tmp_path: Path) -> None:
     ]
     of_stages = [row["seconds"] for row in result["rounds"]]
     assert result["seconds"] == pytest.approx(sum(of_starts) + sum(of_stages), abs=0.11)
+
+
+def test_as_many_hidden_units_as_classes_do_not_pass_for_a_classifier(tmp_path: Path) -> None:
+    settings = SHORT | {"hidden": 3}
+    run(config(method="supervised", self_supervised=settings), tiny_parts(), run_dir=tmp_path)
+    shapes = {tuple(tensor.shape) for tensor in load_file(tmp_path / "self_supervised/a/last.safetensors").values()}
+    assert (4, 128) in shapes
+    assert (3, 128) not in shapes
+
+
+def test_half_precision_stays_out_of_the_loss() -> None:
+    views = torch.randn(16, 64, generator=torch.Generator().manual_seed(0))
+    expected = contrastive_loss(views, temperature=0.05)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(contrastive_loss(views, temperature=0.05), expected)
 
 
 def test_students_from_scratch_begin_there_too(tmp_path: Path) -> None:

@@ -269,8 +269,10 @@ class SelfSupervisedConfig(Section):
     """Images in a step, each of which is seen in two views."""
     temperature: Annotated[float, Field(gt=0.0)] = 0.2
     """What similarities are divided by."""
+    hidden: Count = 128
+    """Units of the projection's first layer, which takes the classifier's place; the projection is thrown away."""
     dimensions: Count = 64
-    """Of the space in which views are compared: outputs that take the classes' place and are thrown away."""
+    """Of the space in which views are compared: outputs of its second layer."""
     augment: str | None = None
     """Of the two views; null = the run's own. Stronger ones may learn more."""
 

@@ -190,8 +190,10 @@ def contrastive_loss(projections: Tensor, *, temperature: float) -> Tensor:
     count = len(projections)
     assert count % 2 == 0
     assert count >= 4
-    unit = F.normalize(projections.float(), dim=1)
+    with torch.autocast(projections.device.type, enabled=False):  # which computes products in half precision
+        unit = F.normalize(projections.float(), dim=1)
+        similarities = unit @ unit.T / temperature
     itself = torch.eye(count, dtype=torch.bool, device=unit.device)
-    similarities = (unit @ unit.T / temperature).masked_fill(itself, -math.inf)
+    similarities = similarities.masked_fill(itself, -math.inf)
     partners = torch.arange(count, device=unit.device).roll(count // 2)
     return F.cross_entropy(similarities, partners)

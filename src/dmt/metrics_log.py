@@ -23,6 +23,14 @@ class MetricsLog:
         records = map(json.loads, self._path.read_text(encoding="utf-8").splitlines() if self._path.is_file() else ())
         return sum(record.get(name, 0) for record in records if record["stage"] == stage)
 
+    def take(self, other: Path, stage: str) -> None:
+        """Append a stage's lines of another log, in place of those that are here."""
+        self.rewind(stage, -1)
+        lines = other.read_text(encoding="utf-8").splitlines() if other.is_file() else []
+        for line in lines:
+            if _is_of(line, stage):
+                self.write(json.loads(line))
+
     def rewind(self, stage: str, step: int) -> None:
         """Drop a stage's lines past `step`, and a last line that was cut short."""
         if not self._path.is_file():
@@ -31,6 +39,13 @@ class MetricsLog:
         kept = "".join(f"{line}\n" for line in text.splitlines() if _is_before(line, stage, step))
         if kept != text:
             write_text(self._path, kept)
+
+
+def _is_of(line: str, stage: str) -> bool:
+    try:
+        return bool(json.loads(line).get("stage") == stage)
+    except ValueError:
+        return False
 
 
 def _is_before(line: str, stage: str, step: int) -> bool:

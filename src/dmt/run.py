@@ -24,6 +24,7 @@ from dmt.networks import network_builder
 from dmt.progress import Silent
 from dmt.resources import shortages_told
 from dmt.result import build_result
+from dmt.round_0 import take_round_0
 from dmt.run_folder import RunFolder, default_run_folder, open_run_folder
 from dmt.scores import Scores
 from dmt.self_supervised import pretrain, start_weights
@@ -42,6 +43,7 @@ def run(
     *,
     run_dir: str | Path | None = None,
     observer: Observer | None = None,
+    neighbours: Sequence[Path] = (),
 ) -> dict[str, Any]:
     """Train by a config and return the result that is also in the run folder's result.json.
 
@@ -58,6 +60,7 @@ def run(
             or a module whose weights every stage that starts from scratch begins with.
         run_dir: the run folder; by default named after method, seed and config under `runs/`.
         observer: told of the progress.
+        neighbours: other run folders, whose networks of round 0 are taken over where this run's would be the same bits.
 
     Raises:
         DMTError: for everything that the user can mend.
@@ -83,6 +86,8 @@ def run(
         num_stages = len(setting.plan) * (1 + len(folds)) + len(setting.start_weights)
         observer.run_started(str(folder.path), num_stages)
         with shortages_told(setting.config, image_size=data.image_size):
+            if models is None:  # own ones have no name to know them by
+                take_round_0(setting, [main, *folds], neighbours)
             seconds = pretrain(setting, main)
             records, held_out = _run_stages(setting, main, folds)
             result = _result(setting, main, records, held_out, seconds_before=seconds)
@@ -169,12 +174,21 @@ def _warn_fractions(config: Config) -> None:
 def _check_processes(config: Config, engine: Engine) -> None:
     """Each process takes an equal share of every batch, so that the mean over processes is the mean over the batch."""
     batch = config.batch
-    sizes = {"size": batch.size, "labeled": batch.labeled, "supervised": batch.supervised or batch.size}
+    sizes = {
+        "batch.size": batch.size,
+        "batch.labeled": batch.labeled,
+        "batch.supervised": batch.supervised or batch.size,
+    }
+    if config.self_supervised is not None:
+        sizes["self_supervised.batch"] = config.self_supervised.batch
+        if config.self_supervised.batch < 2 * engine.world_size:
+            raise ConfigError(
+                f"self_supervised.batch is {config.self_supervised.batch}; each of {engine.world_size} processes needs "
+                "two images at least, to tell them apart."
+            )
     for name, size in sizes.items():
         if size % engine.world_size:
-            raise ConfigError(
-                f"batch.{name} is {size}; with {engine.world_size} processes it must be a multiple of that."
-            )
+            raise ConfigError(f"{name} is {size}; with {engine.world_size} processes it must be a multiple of that.")
 
 
 def _describe(folder: RunFolder, engine: Engine, plan: Sequence[Stage]) -> None:

@@ -1,8 +1,8 @@
 """A start from the images alone: each network learns to tell images apart, whatever the augmentation makes of them.
 
-Contrastive learning in the manner of SimCLR (Chen et al. 2020), with a linear projection: the network's last layer,
-which has other outputs for the time being, and is drawn anew for the classes. All training images take part, without
-labels.
+Contrastive learning in the manner of SimCLR (Chen et al. 2020). Its projection of two layers begins with the network's
+last layer, which has other outputs for the time being, and is drawn anew for the classes. Labeled and unlabeled images
+take part alike, without labels.
 """
 
 import time
@@ -23,6 +23,7 @@ from dmt.data.loaders import StepBatches
 from dmt.data.pseudo_labels import WithoutLabels
 from dmt.errors import ConfigError
 from dmt.losses import contrastive_loss
+from dmt.models.network import Network
 from dmt.networks import projector
 from dmt.randomness import generator, seeded_torch
 from dmt.schedules import SCHEDULES
@@ -81,9 +82,9 @@ def _pretrain_one(
     began = time.monotonic()
     config, engine, stream = setting.config, setting.engine, f"{FOLDER}/{label}"
     with seeded_torch(generator(config.seed, f"{stream}/init")):
-        network = projector(config, label, setting.data, dimensions=settings.dimensions)
-    engine.place(network)
-    trainee = Trainee(network, build_optimizer(network, config.optimizer, engine), None)
+        network, projected = _with_projection(setting, settings, label)
+    engine.place(projected)
+    trainee = Trainee(projected, build_optimizer(projected, config.optimizer, engine), None)
     training = Training(
         title=title,
         stream=stream,
@@ -105,15 +106,32 @@ def _pretrain_one(
     train(training, engine=engine, observer=setting.observer, metrics=setting.metrics)
     if engine.is_main:
         facts = {"steps": settings.steps, "seconds": round(time.monotonic() - began, 2)}
-        write_stage(folder, trainee, {}, {}, facts)
+        write_stage(folder, Trainee(network, trainee.optimizer, None), {}, {}, facts)
     engine.wait()
+
+
+def _with_projection(setting: Setting, settings: SelfSupervisedConfig, label: str) -> tuple[Network, Network]:
+    """A network with hidden units in place of the classes, and the same network with the second layer on top."""
+    # Never as many as classes: the layer would pass for a classifier that has learned.
+    hidden = settings.hidden + (settings.hidden == setting.data.num_classes)
+    network = projector(setting.config, label, setting.data, dimensions=hidden)
+    head = nn.Sequential(network.backbone, nn.ReLU(), nn.Linear(hidden, settings.dimensions))
+    projected = Network(
+        head,
+        network.preprocessing,
+        num_classes=settings.dimensions,
+        name=network.name,
+        size_multiple=network.size_multiple,
+    )
+    return network, projected
 
 
 def _batches(setting: Setting, main: Arm, settings: SelfSupervisedConfig, stream: str) -> StepBatches:
     """Labeled and unlabeled images in proportion, at least one of the labeled; nobody looks at their labels."""
     parts, config = main.parts, setting.config
     share = len(parts.labeled) / (len(parts.labeled) + len(parts.unlabeled))
-    num_labeled = max(round(share * settings.batch), 1)
+    processes = setting.engine.world_size  # each has the same share, and at least one labeled image
+    num_labeled = max(round(share * settings.batch / processes), 1) * processes
     has_unlabeled = num_labeled < settings.batch
     return StepBatches(
         labeled=parts.labeled,

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from dmt.compare import candidates_of, compare, runs, sharing
-from dmt.compare.candidates import run_folder
+from dmt import round_0
+from dmt.compare import candidates_of, compare, runs
 from dmt.config import Config
-from dmt.config_files import load_config
-from dmt.errors import ConfigError
+from dmt.errors import DMTError
 from dmt.run import run
 
 TINY = """extends: digits-20
+self_supervised: null
 rounds: {top_fractions: [1.0]}
 supervised: {steps: 12}
 duration: {steps: 6}
@@ -59,25 +59,26 @@ def test_a_shared_round_0_changes_no_bit(tiny, tmp_path, source) -> None:
 
 
 def test_round_0_is_trained_once_and_finished_runs_are_read(tiny, tmp_path, monkeypatch) -> None:
-    trained: list[str] = []
+    ran: list[str] = []
+    copied: list[str] = []
 
     def counted(config: Config, *arguments, run_dir: Path, **keywords):
-        had = (run_dir / "supervised/DONE").is_file()
-        trained.append(f"{config.method} {config.seed} {'shared' if had else 'own'}")
+        ran.append(f"{config.method} {config.seed}")
         return run(config, *arguments, run_dir=run_dir, **keywords)
 
+    def copy(source: Path, target: Path) -> None:
+        copied.append(ran[-1])
+        real_copy(source, target)
+
+    real_copy = round_0._copy
     monkeypatch.setattr(runs, "run", counted)
+    monkeypatch.setattr(round_0, "_copy", copy)
     candidates = candidates_of(tiny, ["supervised", "curriculum_labeling", "dmt", "oracle"])
     first = compare(candidates, [0, 1], folder=tmp_path / "runs")
-    assert trained == [
-        f"{method} {seed} {how}"
-        for seed in (0, 1)
-        for method, how in (
-            ("supervised", "own"), ("curriculum_labeling", "shared"), ("dmt", "shared"), ("oracle", "own"),
-        )
-    ]  # fmt: skip
+    assert ran == [f"{one.name} {seed}" for seed in (0, 1) for one in candidates]
+    assert copied == [f"{method} {seed}" for seed in (0, 1) for method in ("curriculum_labeling", "dmt")]
     again = compare(candidates[::-1], [1, 0], folder=tmp_path / "runs")
-    assert len(trained) == 8
+    assert len(ran) == 8
     assert again.results == first.results
 
 
@@ -92,59 +93,19 @@ def test_a_comparison_goes_on_with_the_run_that_was_stopped(tiny, tmp_path, monk
     assert figures(resumed.results["dmt", 0]) == figures(whole.results["dmt", 0])
 
 
-def test_mistakes_are_found_before_anything_runs(tiny, tmp_path) -> None:
-    with pytest.raises(ConfigError, match="Did you mean 'dmt_flip'"):
-        compare(candidates_of(tiny, ["dmt", "dmt_flipp"]), [0], folder=tmp_path / "runs")
+@pytest.mark.parametrize(
+    ("variant", "words"),
+    [
+        ("x: method=dmt_flipp", "Did you mean 'dmt_flip'"),
+        ("x: networks.a.name=small_cn", "x: networks.a.name: there is no network 'small_cn'"),
+        ("x: networks.a.weights=absent.safetensors", "x: .*absent.safetensors"),
+        ("x: data.name=fashion-mnist data.root=absent", "x: .*absent"),
+        ("x: validation.source=given", "x: validation.source"),
+        ("x: data.num_labeled=5000", "x: data.num_labeled is 5000"),
+        ("x: seed=3", "seeds are named by --seeds"),
+    ],
+)
+def test_mistakes_are_found_before_anything_runs(tiny, tmp_path, variant, words) -> None:
+    with pytest.raises(DMTError, match=words):
+        compare(candidates_of(tiny, ["dmt"], [variant]), [0], folder=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
-
-
-BASE = ["scheme=mutual", "validation.source=none", "precision=fp32"]
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        "method=cbst", "start=scratch", "duration.steps=3", "rounds.top_fractions=[0.5]", "rounds.selection=overall",
-        "loss.gamma_agree=1.0", "loss.ramp=false", "loss.weights_per_class=mean_one", "mixup.keep_max=false",
-        "optimizer.lr=0.5", "batch.labeled=4", "networks.b.name=wrn_10_1", "workers=1", "checkpoint.every_steps=5",
-    ],
-)  # fmt: skip
-def test_what_bears_on_the_rounds_alone_shares_round_0(tmp_path, change) -> None:
-    assert "a" in shared(tmp_path, [*BASE, "optimizer.supervised_lr=0.1"], change)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        "seed=1", "data.num_labeled=30", "data.split_seed=4", "mixup.alpha=0.5", "loss.class_balance=0.5",
-        "supervised.steps=13", "ema.decay=0.9", "optimizer.lr=0.5", "optimizer.weight_decay=0.1", "batch.supervised=20",
-        "networks.a.name=wrn_10_1", "augment=photo", "rounds.dms_share=0.8", "validation={source: cut, size: 10}",
-        "method=oracle", "precision=bf16",
-    ],
-)  # fmt: skip
-def test_what_bears_on_round_0_does_not(tmp_path, change) -> None:
-    assert "a" not in shared(tmp_path, BASE, change)
-
-
-def test_networks_of_round_0_are_shared_one_by_one(tmp_path) -> None:
-    assert shared(tmp_path, [*BASE, "optimizer.supervised_lr=0.1"], "networks.b.name=wrn_10_1") == ["a"]
-    assert shared(tmp_path / "2", [*BASE, "optimizer.supervised_lr=0.1"], "loss.ramp=false") == ["a", "b"]
-
-
-def test_every_setting_said_to_bear_on_rounds_alone_exists() -> None:
-    values = Config.model_validate({"task": "classification", "data": {"name": "digits"}}).model_dump()
-    for key, inner in sharing.ROUNDS_ONLY.items():
-        assert key in values
-        assert inner is True or inner <= values[key].keys()
-
-
-def shared(folder: Path, base: list[str], change: str) -> list[str]:
-    """Networks of round 0 that a run with a change takes over from a finished one."""
-    stored, config = load_config("digits-20", base), load_config("digits-20", [*base, change])
-    other, new = folder / "other", run_folder(folder, config)
-    for name in ("supervised", "rounds/0/b"):
-        (other / name).mkdir(parents=True)
-        (other / name / "DONE").write_text("{}")
-    (other / "config.yaml").write_text(sharing.dump_config(stored))
-    sharing.take_round_0(config, new, [other])
-    return [network for network, name in (("a", "supervised"), ("b", "rounds/0/b")) if (new / name / "DONE").is_file()]

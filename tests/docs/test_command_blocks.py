@@ -63,7 +63,13 @@ def test_commands_of_the_readme_have_the_options_that_it_names(capsys: pytest.Ca
 def test_the_commands_of_compare_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("mine.yaml").write_text("extends: digits-20\n")
-    short = ["supervised.steps=4", "rounds.top_fractions=[1.0]", "batch={size: 8, labeled: 4}", "precision=fp32"]
+    short = [
+        "self_supervised.steps=2",
+        "supervised.steps=4",
+        "rounds.top_fractions=[1.0]",
+        "batch={size: 8, labeled: 4}",
+        "precision=fp32",
+    ]
     shown = commands("docs/compare.md")
     assert len(shown) >= 3
     for number, (command, source, *words) in enumerate(shown):

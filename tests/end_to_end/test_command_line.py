@@ -16,6 +16,7 @@ from dmt.cli.main import main
 from dmt.config_files import load_config
 
 TINY = [
+    "self_supervised=null",
     "duration.steps=20",
     "supervised.steps=20",
     "rounds.top_fractions=[0.5, 1.0]",
@@ -221,7 +222,7 @@ def test_config_prints_what_train_reads_back(call, tmp_path) -> None:
     assert load_config("mine.yaml") == load_config("digits-20", ["seed=3", "optimizer.lr=0.05"])
 
 
-@pytest.mark.parametrize("command", ["demo", "train", "list", "config"])
+@pytest.mark.parametrize("command", ["demo", "train", "list", "config", "compare"])
 def test_every_help_shows_an_example(call, command) -> None:
     status, out, _ = call(command, "--help")
     assert status == 0
@@ -230,14 +231,21 @@ def test_every_help_shows_an_example(call, command) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["foo"], ["train"], ["list", "nothing"], ["train", "--no-such-option"], ["demo", "--task", "foo"]]
+    "arguments",
+    [["foo"], ["train"], ["list", "nothing"], ["train", "--no-such-option"], ["demo", "--task", "foo"], ["compare"]],
 )
 def test_usage_errors_end_with_status_2(call, arguments) -> None:
     assert call(*arguments)[0] == 2
 
 
 def test_a_setting_without_effect_warns(call) -> None:
-    arguments = ["supervised.steps=20", "precision=fp32", "method=supervised", "loss.gamma_agree=2.0"]
+    arguments = [
+        "self_supervised=null",
+        "supervised.steps=20",
+        "precision=fp32",
+        "method=supervised",
+        "loss.gamma_agree=2.0",
+    ]
     status, _, err = call("train", "digits-20", *arguments, "--run-dir", "mine")
     assert (status, err) == (0, "warning: loss.gamma_agree has no effect on method=supervised, scheme=chain.\n")
 

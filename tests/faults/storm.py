@@ -28,8 +28,9 @@ RENAMES = 8
 
 COMMANDS: dict[str, list[str]] = {
     "classification": [
-        "digits-20", "data.num_unlabeled=60", "rounds.top_fractions=[0.5, 1.0]", "supervised.steps=60",
-        "duration.steps=60", "batch={size: 16, labeled: 8}", "precision=fp32", "checkpoint.every_steps=20",
+        "digits-20", "data.num_unlabeled=60", "rounds.top_fractions=[0.5, 1.0]",
+        "self_supervised={steps: 40, batch: 16}", "supervised.steps=60", "duration.steps=60",
+        "batch={size: 16, labeled: 8}", "precision=fp32", "checkpoint.every_steps=20",
     ],
     "segmentation": [
         "scenes-24", "data.image_size=[32, 32]", "data.num_unlabeled=12", "rounds.top_fractions=[0.5, 1.0]",

@@ -23,6 +23,7 @@ from dmt.progress import Silent
 from dmt.randomness import generator
 from dmt.resources import shortages_told
 from dmt.run import make_setting
+from dmt.self_supervised import pretrain
 from dmt.setting import Arm
 from dmt.stages import run_stage
 from dmt.types import Observer, Stage
@@ -117,6 +118,7 @@ def _measure(
     arm = Arm(name="", folder=folder, parts=_some(tiny, parts))
     steps: dict[str, float] = {}
     with shortages_told(config, image_size=data.image_size):
+        pretrain(setting, arm)  # for the memory that it takes; its time is told from the steps of others
         for stage in _one_of_each(method.plan()):
             watch = _Stopwatch(setting.augment, clock=clock, num_steps=num_steps, device=setting.engine.device)
             run_stage(replace(setting, augment=watch), arm, stage)
@@ -134,13 +136,14 @@ def _measure(
 
 def _shortened(config: Config, num_steps: int) -> Config:
     """One round of a few steps, whose teacher, which knows nothing yet, has all its labels taken."""
+    begins = config.self_supervised
     rounds = config.rounds.model_copy(
         update={"top_fractions": [1.0], "selection": "overall", "label_views": "plain"},
     )
     return config.model_copy(
         update={
             "rounds": rounds,
-            "self_supervised": None,
+            "self_supervised": None if begins is None else begins.model_copy(update={"steps": FEW_STEPS}),
             "supervised": Duration(steps=num_steps),
             "duration": Duration(steps=num_steps),
         }

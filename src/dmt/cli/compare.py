@@ -3,6 +3,7 @@
 import shlex
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,12 +56,19 @@ def compare(
     """
     from dmt.compare import as_csv, as_markdown, candidates_of, parse_seeds  # with torch, which takes seconds to load
     from dmt.compare import compare as run_all
+    from dmt.engine import is_main_process
+    from dmt.methods import settings_without_effect
 
     names = [name.strip() for name in methods.split(",") if name.strip()]
     candidates = candidates_of(source, names, variants or [], changes=overrides or [])
     folder = runs or Path("runs") / "compare" / Path(source).stem
     check_output(folder, is_folder=True)
-    console = Console(highlight=False)
+    for candidate in candidates:
+        config = candidate.config(0)
+        own = [change.partition("=")[0] for change in candidate.changes if change not in (overrides or [])]
+        for key in settings_without_effect(config, own):
+            warnings.warn(f"{candidate.name}: {key} has no effect on method={config.method}.", stacklevel=2)
+    console = Console(highlight=False, quiet=not is_main_process())
     chosen = parse_seeds(seeds)
     watch = _Watch(console)
     try:
@@ -68,6 +76,8 @@ def compare(
             comparison = run_all(candidates, chosen, folder=folder, watch=watch)
     except StoppedError as error:
         raise StoppedError(f"{error} The same command goes on there.", exit_status=error.exit_status) from None
+    if not is_main_process():
+        return
     command = shlex.join(["dmt", *sys.argv[1:]])
     write_text(folder / "compare.md", as_markdown(comparison, command=command))
     write_text(folder / "compare.csv", as_csv(comparison))
@@ -80,20 +90,24 @@ compare.__doc__ = f"{compare.__doc__}\n\n{EXAMPLES}"
 
 
 class _Watch:
-    """Shows one run after another: a line when it begins, bars while it works."""
+    """Shows one run after another: bars while it works, a line when it is done; and has its report written."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
 
     @contextmanager
     def __call__(self, candidate: "Candidate", seed: int, path: Path) -> "Iterator[LiveView]":
+        from dmt.engine import is_main_process
+        from dmt.report import write_report
+
         began = time.monotonic()
+        self._console.print(f"{escape(candidate.name)}, seed {seed}")
         with _OneRun(self._console) as view:
             yield view
+        if is_main_process():
+            write_report(path)
         note = f"{time.monotonic() - began:.0f} s, {path}"
-        self._console.print(
-            f"  [green]done[/] {escape(candidate.name)}, seed {seed} [dim]{escape(note)}[/]", soft_wrap=True
-        )
+        self._console.print(f"  [green]done[/] [dim]{escape(note)}[/]", soft_wrap=True)
 
 
 class _OneRun(LiveView):

@@ -1,5 +1,6 @@
 """What is compared: methods of one preset, and variants of it by name."""
 
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -51,6 +52,9 @@ def candidates_of(
     Raises:
         ConfigError: a variant that cannot be read, a name that is given twice, or two names for the same run.
     """
+    for change in [*changes, *itertools.chain.from_iterable(_changes(text) for text in variants)]:
+        if change.partition("=")[0].strip() == "seed":
+            raise ConfigError(f"Found {change}: seeds are named by --seeds, the same ones for all that is compared.")
     own = methods or [load_config(source, changes).method]
     found = [Candidate(method, source, (*changes, f"method={method}")) for method in own]
     found += [_variant(source, text, changes) for text in variants]
@@ -65,10 +69,18 @@ def candidates_of(
 
 
 def _variant(source: str, text: str, changes: Sequence[str]) -> Candidate:
+    return Candidate(_parts(text)["name"].strip(), source, (*changes, *_changes(text)))
+
+
+def _changes(text: str) -> list[str]:
+    return CHANGE.split(_parts(text)["changes"].strip())
+
+
+def _parts(text: str) -> re.Match[str]:
     match = VARIANT.fullmatch(text.strip())
     if match is None:
         raise ConfigError(f"--variant: found {text!r}. Write a name, a colon, and changes: 'scratch: start=scratch'.")
-    return Candidate(match["name"].strip(), source, (*changes, *CHANGE.split(match["changes"].strip())))
+    return match
 
 
 def parse_seeds(text: str) -> list[int]:

@@ -98,10 +98,14 @@ class Comparison:
     def title(self) -> str:
         """What is compared, in a line."""
         first = self._first
-        figure = TASKS[first["task"]].scores.title
-        labels = first["num_labeled"] + first["num_validation"]
-        what = f"{figure} of {first['num_test']:,} test images, last round, before any pick"
-        return f"{first['dataset']}, {labels:,} labels: {what}"
+        what = f"{TASKS[first['task']].scores.title} of {first['num_test']:,} test images"
+        return f"{first['dataset']}, {self._labels()} labels: {what}, last round, before any pick"
+
+    def _labels(self) -> str:
+        """How many labels, those for choices included; the oracle's are no few."""
+        few = [result for result in self.results.values() if result["method"] != "oracle"] or [self._first]
+        counts = sorted({result["num_labeled"] + result["num_validation"] for result in few})
+        return " or ".join(f"{count:,}" for count in counts)
 
     def rows(self) -> list[Row]:
         """The labels alone, then each candidate: its last round, its networks together, and what it picked."""
@@ -148,14 +152,18 @@ class Comparison:
 
     def _baselines(self) -> Iterator[Row]:
         """The labels alone, once for all candidates that share it, unless it is a candidate itself."""
-        shown = [self._figures(name, "last_round") for name in self.names if not self._has_rounds(name)]
-        titles = set(self.names)
-        for name in self.names:
-            figures = self._figures(name, "supervised")
-            if self._has_rounds(name) and figures not in shown:
-                yield Row(name=f"supervised ({name})" if "supervised" in titles else "supervised", figures=figures)
-                shown.append(figures)
+        alone = [name for name in self.names if self.results[name, self.seeds[0]]["method"] == "supervised"]
+        shown, titles = [self._networks(name) for name in alone], set(self.names)
+        for name in filter(self._has_rounds, self.names):
+            if self._networks(name) not in shown:
+                title = f"supervised ({name})" if "supervised" in titles else "supervised"
+                yield Row(name=title, figures=self._figures(name, "supervised"))
+                shown.append(self._networks(name))
                 titles.add("supervised")
+
+    def _networks(self, name: str) -> list[Any]:
+        """What tells the networks of the labels alone apart: all that is known of them, class by class."""
+        return [self.results[name, seed]["supervised"] for seed in self.seeds]
 
     def _rows_of(self, name: str) -> Iterator[Row]:
         baseline = self._figures(self._baseline_of(name), "supervised")
@@ -172,7 +180,8 @@ class Comparison:
     ) -> Row:
         figures = self._figures(part_of or title, part)
         gains = [figure - base for figure, base in zip(figures, baseline, strict=True)]
-        if not self._has_rounds(part_of or title) and not any(gains):  # the labels alone themselves
+        method = self.results[part_of or title, self.seeds[0]]["method"]
+        if method == "supervised" and not any(gains):  # the labels alone themselves
             return Row(name=title, figures=figures, seconds=seconds)
         gap = self._gap(baseline)
         share = 100.0 * statistics.mean(gains) / gap if gap > 0 else None

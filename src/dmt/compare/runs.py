@@ -1,19 +1,20 @@
 """Running what is to be compared: ordinary runs, in folders that their settings name."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from dmt.assemble import learnable, load_data, resolve_validation
+from dmt.assemble import draw_split, learnable, load_data, resolve_validation
 from dmt.compare.candidates import Candidate, all_runs, run_folder
 from dmt.compare.comparison import Comparison
-from dmt.compare.sharing import take_round_0
 from dmt.config import Config
+from dmt.data.catalog import load_dataset
 from dmt.data.images import DataSet
-from dmt.errors import ConfigError
+from dmt.errors import ConfigError, DMTError, StoppedError
 from dmt.files import read_json
 from dmt.methods import build_method
+from dmt.networks import network_builder
 from dmt.run import run
 from dmt.types import Observer
 
@@ -36,16 +37,41 @@ def compare(
         watch: shows the runs.
 
     Raises:
-        ConfigError: a config that is wrong, before anything runs; or data without a test part.
+        ConfigError: a config that is wrong, or data without a test part: before anything runs.
         DMTError: as runs do.
     """
-    for candidate in candidates:  # every mistake before the first hour of work
-        build_method(candidate.config(seeds[0]))
     data = _Data()
+    for candidate in candidates:
+        with _named(candidate):
+            _try(candidate.config(seeds[0]), data)
     runs = all_runs(candidates, seeds)
     folders = {(one.name, seed): run_folder(folder, one.config(seed)) for one, seed in runs}
     results = {(one.name, seed): _result(one, seed, folders[one.name, seed], data, watch) for one, seed in runs}
     return Comparison([candidate.name for candidate in candidates], list(seeds), results, folders)
+
+
+def _try(config: Config, data: "_Data") -> None:
+    """Meet every mistake that needs no training to be met: before the first hour of it, and not after."""
+    plan, images = build_method(config).plan(), load_data(config, data.of(config))
+    if images.test is None:
+        raise ConfigError(
+            f"data.name={config.data.name} has no test part, and so there are no figures to compare. Name images with "
+            "labels for it (data.test, or the data set's own way)."
+        )
+    resolve_validation(learnable(config, images), images, plan=plan)
+    draw_split(config, images, needs_all_labels=build_method(config).needs_all_labels)
+    network_builder(config, images, None, plan=plan)
+
+
+@contextmanager
+def _named(candidate: Candidate) -> Iterator[None]:
+    """Errors within say whose they are; those that tell how to go on stay as they are."""
+    try:
+        yield
+    except StoppedError:
+        raise
+    except DMTError as error:
+        raise type(error)(f"{candidate.name}: {error}") from error
 
 
 def _result(candidate: Candidate, seed: int, path: Path, data: "_Data", watch: Watch | None) -> dict[str, Any]:
@@ -53,18 +79,13 @@ def _result(candidate: Candidate, seed: int, path: Path, data: "_Data", watch: W
     if (path / "result.json").is_file():
         finished: dict[str, Any] = read_json(path / "result.json")
         return finished
+    neighbours = sorted(path.parent.glob(f"*-seed{seed}-*"))
     images = data.of(config)
-    if images.test is None:
-        raise ConfigError(
-            f"{candidate.name}: data.name={config.data.name} has no test part, and so there are no figures to compare. "
-            "Name images with labels for it (data.test, or the data set's own way)."
-        )
-    settled = resolve_validation(learnable(config, images), images, plan=build_method(config).plan())
-    take_round_0(settled, path, sorted(path.parent.glob(f"*-seed{seed}-*")))
-    if watch is None:
-        return run(config, images, run_dir=path)
-    with watch(candidate, seed, path) as observer:
-        return run(config, images, run_dir=path, observer=observer)
+    with _named(candidate):
+        if watch is None:
+            return run(config, images, run_dir=path, neighbours=neighbours)
+        with watch(candidate, seed, path) as observer:
+            return run(config, images, run_dir=path, observer=observer, neighbours=neighbours)
 
 
 class _Data:
@@ -76,9 +97,7 @@ class _Data:
 
     def of(self, config: Config) -> DataSet:
         """The data set that the config names."""
-        key = config.model_copy(update={"seed": 0, "method": ""}).model_dump_json(
-            include={"task", "data", "crop", "augment", "validation", "networks"}
-        )
+        key = config.model_dump_json(include={"task", "data"})
         if self._data is None or key != self._key:
-            self._key, self._data = key, load_data(config, None)
+            self._key, self._data = key, load_dataset(config.data, task=config.task)
         return self._data
