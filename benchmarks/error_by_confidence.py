@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--output", type=Path)
     options = parser.parse_args(arguments)
-    stores = sorted(options.run.glob("rounds/*/*/pseudo_labels/labels.parquet"))
+    stores = sorted(options.run.glob("rounds/*/*/pseudo_labels/labels.parquet"), key=place)
     if not stores:
         raise SystemExit(f"{options.run} holds no pseudo labels of images: name the run folder of a finished run.")
     truth = true_labels(options.run)
@@ -47,9 +47,18 @@ def true_labels(run: Path) -> dict[str, int]:
     return dict(zip(keys, data.train.labels(known).tolist(), strict=True))
 
 
+def place(store: Path) -> tuple[int, str]:
+    """Round and network that a store was made for."""
+    return int(store.parts[-4]), store.parts[-3]
+
+
 def error_rates(store: Path, truth: dict[str, int]) -> list[float]:
     """Percent of wrong labels among the surest of each fraction; equal confidences in the order of the store."""
     table = pq.read_table(store).to_pydict()
+    if not set(table["image"]) <= truth.keys():
+        raise SystemExit(
+            "Some unlabeled images have no true label anywhere: how wrong their labels are cannot be told."
+        )
     order = np.argsort(-np.asarray(table["confidence"]), kind="stable")
     is_wrong = np.asarray([truth[key] != label for key, label in zip(table["image"], table["label"], strict=True)])[
         order
