@@ -12,7 +12,6 @@ from dmt.errors import DMTError
 from dmt.run import run
 
 TINY = """extends: digits-20
-self_supervised: null
 rounds: {top_fractions: [1.0]}
 supervised: {steps: 12}
 duration: {steps: 6}

@@ -64,7 +64,6 @@ def test_the_commands_of_compare_run(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     Path("mine.yaml").write_text("extends: digits-20\n")
     short = [
-        "self_supervised.steps=2",
         "supervised.steps=4",
         "rounds.top_fractions=[1.0]",
         "batch={size: 8, labeled: 4}",

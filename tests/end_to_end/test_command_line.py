@@ -16,7 +16,6 @@ from dmt.cli.main import main
 from dmt.config_files import load_config
 
 TINY = [
-    "self_supervised=null",
     "duration.steps=20",
     "supervised.steps=20",
     "rounds.top_fractions=[0.5, 1.0]",
@@ -240,7 +239,6 @@ def test_usage_errors_end_with_status_2(call, arguments) -> None:
 
 def test_a_setting_without_effect_warns(call) -> None:
     arguments = [
-        "self_supervised=null",
         "supervised.steps=20",
         "precision=fp32",
         "method=supervised",

@@ -24,7 +24,7 @@ from tiny_folders import write_folder
 Spoil = Callable[[Path], list[str]]
 
 TINY = ["supervised.steps=2", "duration.steps=2", "rounds.top_fractions=[1.0]", "precision=fp32"]
-DIGITS = ["train", "digits-20", *TINY, "self_supervised=null", "batch={size: 8, labeled: 4}", "validation.source=none"]
+DIGITS = ["train", "digits-20", *TINY, "batch={size: 8, labeled: 4}", "validation.source=none"]
 MASKS = ["train", "mine.yaml"]
 FASHION = ["train", "fashion-mnist-100", "data.root=fashion", *TINY]
 CIFAR = ["train", "cifar10-4k-paper", "data.root=cifar"]
