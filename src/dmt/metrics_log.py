@@ -26,10 +26,10 @@ class MetricsLog:
     def take(self, other: Path, stage: str) -> None:
         """Append a stage's lines of another log, in place of those that are here."""
         self.rewind(stage, -1)
-        lines = other.read_text(encoding="utf-8").splitlines() if other.is_file() else []
-        for line in lines:
-            if _is_of(line, stage):
-                self.write(json.loads(line))
+        for line in other.read_text(encoding="utf-8").splitlines() if other.is_file() else ():
+            record = _record(line)
+            if record is not None and record.get("stage") == stage:
+                self.write(record)
 
     def rewind(self, stage: str, step: int) -> None:
         """Drop a stage's lines past `step`, and a last line that was cut short."""
@@ -41,16 +41,15 @@ class MetricsLog:
             write_text(self._path, kept)
 
 
-def _is_of(line: str, stage: str) -> bool:
-    try:
-        return bool(json.loads(line).get("stage") == stage)
-    except ValueError:
-        return False
-
-
 def _is_before(line: str, stage: str, step: int) -> bool:
+    record = _record(line)
+    return record is not None and bool(record.get("stage") != stage or record.get("step", 0) <= step)
+
+
+def _record(line: str) -> dict[str, Any] | None:
+    """A line's content; None of one that was cut short."""
     try:
-        record = json.loads(line)
+        record: dict[str, Any] = json.loads(line)
     except ValueError:
-        return False
-    return bool(record.get("stage") != stage or record.get("step", 0) <= step)
+        return None
+    return record

@@ -16,7 +16,7 @@ from dmt.models.pairs import warn_equal_starts
 from dmt.models.registry import build_network
 from dmt.randomness import generator, seeded_torch
 from dmt.tasks import TASKS
-from dmt.types import Stage
+from dmt.types import Stage, networks_of
 
 
 def network_builder(
@@ -32,7 +32,7 @@ def network_builder(
         with seeded_torch(stream):
             return _configured_network(config, label, data) if models is None else _own_network(models, label, data)
 
-    labels = sorted({label for stage in plan for label in stage.trains})
+    labels = networks_of(plan)
     if models is None and len(labels) > 1:
         warn_equal_starts(config)
     for label in labels:

@@ -1,8 +1,8 @@
 """Round 0 depends on few settings: runs that agree in them have the same one, bit for bit, and train it once."""
 
-import json
 import shutil
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +86,7 @@ def _is_same(setting: Setting, own: Path, other: Path, stage: Stage) -> bool:
         not method.needs_all_labels
         and stage in method.plan()
         and _bearing(stored, stage) == _bearing(setting.config, stage)
-        and environment_there == json.loads(json.dumps(environment(setting.engine)))
+        and environment_there == environment(setting.engine)
         and _splits(own) == _splits(other)
     )
 
@@ -106,10 +106,6 @@ def _splits(folder: Path) -> dict[str, bytes]:
 
 def _copy(source: Path, target: Path) -> None:
     """A finished stage's files, durably, the marker last."""
-    names = sorted(path.name for path in source.iterdir() if path.is_file())
-    for name in sorted(names, key=lambda name: name == "DONE"):
-
-        def write(temporary: Path, name: str = name) -> object:
-            return shutil.copyfile(source / name, temporary)
-
-        write_atomic(target / name, write)
+    files = [path for path in sorted(source.iterdir()) if path.is_file() and path.name != "DONE"]
+    for path in [*files, source / "DONE"]:
+        write_atomic(target / path.name, partial(shutil.copyfile, path))

@@ -31,7 +31,7 @@ from dmt.setting import Arm, Setting
 from dmt.stage_files import read_facts, write_stage
 from dmt.stages import build_optimizer
 from dmt.train import StepFunction, Training, train
-from dmt.types import Batch, Stage, StepOutput
+from dmt.types import Batch, Stage, StepOutput, networks_of
 
 FOLDER = "self_supervised"
 
@@ -51,7 +51,7 @@ def start_weights(
             "self_supervised needs networks that can be built with other outputs: name them in the config "
             "(networks.a.name) instead of bringing your own, or leave self_supervised out."
         )
-    return {label: folder / FOLDER / label / "last.safetensors" for label in sorted({stage.network for stage in plan})}
+    return {label: folder / FOLDER / label / "last.safetensors" for label in networks_of(plan)}
 
 
 def pretrain(setting: Setting, main: Arm) -> float:

@@ -7,7 +7,7 @@ confidences and weights are `(N, *S)`; images are `(N, channels, H, W)`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 
@@ -83,6 +83,11 @@ class Stage:
     def title(self) -> str:
         """The stage in a reader's words."""
         return "supervised" if self.folder == "supervised" else f"round {self.round}, network {self.network}"
+
+
+def networks_of(plan: Sequence[Stage]) -> list[str]:
+    """Labels of the networks that a plan trains, in order."""
+    return sorted({label for stage in plan for label in stage.trains})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from dmt.data.parts import Parts
 from dmt.stages import stage_steps, supervised_batch
 from dmt.tasks import TASKS
 from dmt.teaching import LABEL_SCALES
-from dmt.types import Stage
+from dmt.types import Stage, networks_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +115,7 @@ def estimate(
     disk = arms * (len(plan) * measured.weights_bytes + stores * label_bytes) + checkpoint
     kept = min(DEFAULT_BYTES, decoded_bytes) // 2**20
     first_steps, first_seconds = _before_labels(config, plan, measured)
-    disk += measured.weights_bytes * len(_networks(plan)) if first_steps else 0
+    disk += measured.weights_bytes * len(networks_of(plan)) if first_steps else 0
     return Estimate(
         seconds=arms * seconds + first_seconds,
         steps=arms * steps + first_steps,
@@ -126,17 +126,13 @@ def estimate(
     )
 
 
-def _networks(plan: Sequence[Stage]) -> list[str]:
-    return sorted({stage.network for stage in plan})
-
-
 def _before_labels(config: Config, plan: Sequence[Stage], measured: Measured) -> tuple[int, float]:
     """Steps and seconds of a self-supervised start, whose steps look at two views of an image."""
     settings = config.self_supervised
     if settings is None:
         return 0, 0.0
     images = 2 * settings.batch / supervised_batch(config)
-    seconds = [settings.steps * images * measured.seconds_a_step[f"supervised {label}"] for label in _networks(plan)]
+    seconds = [settings.steps * images * measured.seconds_a_step[f"supervised {label}"] for label in networks_of(plan)]
     return settings.steps * len(seconds), sum(seconds)
 
 

@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,9 +101,3 @@ def parse_seeds(text: str) -> list[int]:
 def run_folder(folder: Path, config: Config) -> Path:
     """Where a candidate's run of one seed is kept: the same settings find their run again, whatever they are called."""
     return folder / f"{config.method}-seed{config.seed}-{config_hash(config)[:8]}"
-
-
-def all_runs(candidates: Iterable[Candidate], seeds: Sequence[int]) -> list[tuple[Candidate, int]]:
-    """Seed by seed, so that whoever stops early has whole rows of the pairs."""
-    listed = list(candidates)
-    return [(candidate, seed) for seed in seeds for candidate in listed]

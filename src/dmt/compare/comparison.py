@@ -141,6 +141,10 @@ class Comparison:
     def _figures(self, name: str, part: str) -> list[float]:
         return [self.results[name, seed][part][self.headline] for seed in self.seeds]
 
+    def _method(self, name: str) -> str:
+        method: str = self.results[name, self.seeds[0]]["method"]
+        return method
+
     def _has_rounds(self, name: str) -> bool:
         return len(self.results[name, self.seeds[0]]["rounds"]) > 1
 
@@ -152,7 +156,7 @@ class Comparison:
 
     def _baselines(self) -> Iterator[Row]:
         """The labels alone, once for all candidates that share it, unless it is a candidate itself."""
-        alone = [name for name in self.names if self.results[name, self.seeds[0]]["method"] == "supervised"]
+        alone = [name for name in self.names if self._method(name) == "supervised"]
         shown, titles = [self._networks(name) for name in alone], set(self.names)
         for name in filter(self._has_rounds, self.names):
             if self._networks(name) not in shown:
@@ -166,22 +170,17 @@ class Comparison:
         return [self.results[name, seed]["supervised"] for seed in self.seeds]
 
     def _rows_of(self, name: str) -> Iterator[Row]:
-        baseline = self._figures(self._baseline_of(name), "supervised")
-        seconds = [self.results[name, seed]["seconds"] for seed in self.seeds]
-        yield self._row(name, "last_round", baseline, seconds)
         runs = [self.results[name, seed] for seed in self.seeds]
+        yield self._row(name, "last_round", title=name, seconds=[run["seconds"] for run in runs])
         if all("ensemble" in run for run in runs):
-            yield self._row(f"{name}, a and b together", "ensemble", baseline, part_of=name)
+            yield self._row(name, "ensemble", title=f"{name}, a and b together")
         if any("validation" in row for run in runs for row in run["rounds"]):
-            yield self._row(f"{name}, as picked", "final", baseline, part_of=name)
+            yield self._row(name, "final", title=f"{name}, as picked")
 
-    def _row(
-        self, title: str, part: str, baseline: Sequence[float], seconds: Sequence[float] = (), *, part_of: str = ""
-    ) -> Row:
-        figures = self._figures(part_of or title, part)
+    def _row(self, name: str, part: str, *, title: str, seconds: Sequence[float] = ()) -> Row:
+        figures, baseline = self._figures(name, part), self._figures(self._baseline_of(name), "supervised")
         gains = [figure - base for figure, base in zip(figures, baseline, strict=True)]
-        method = self.results[part_of or title, self.seeds[0]]["method"]
-        if method == "supervised" and not any(gains):  # the labels alone themselves
+        if self._method(name) == "supervised" and not any(gains):  # the labels alone themselves
             return Row(name=title, figures=figures, seconds=seconds)
         gap = self._gap(baseline)
         share = 100.0 * statistics.mean(gains) / gap if gap > 0 else None
@@ -189,7 +188,7 @@ class Comparison:
 
     def _gap(self, baseline: Sequence[float]) -> float:
         """How far the oracle's mean is above that of the labels alone; nan without an oracle."""
-        oracle = next((name for name in self.names if self.results[name, self.seeds[0]]["method"] == "oracle"), None)
+        oracle = next((name for name in self.names if self._method(name) == "oracle"), None)
         if oracle is None:
             return float("nan")
         return statistics.mean(self._figures(oracle, "last_round")) - statistics.mean(baseline)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dmt.assemble import draw_split, learnable, load_data, resolve_validation
-from dmt.compare.candidates import Candidate, all_runs, run_folder
+from dmt.compare.candidates import Candidate, run_folder
 from dmt.compare.comparison import Comparison
 from dmt.config import Config
 from dmt.data.catalog import load_dataset
@@ -44,7 +44,8 @@ def compare(
     for candidate in candidates:
         with _named(candidate):
             _try(candidate.config(seeds[0]), data)
-    runs = all_runs(candidates, seeds)
+    # Seed by seed: whoever stops early has whole pairs.
+    runs = [(candidate, seed) for seed in seeds for candidate in candidates]
     folders = {(one.name, seed): run_folder(folder, one.config(seed)) for one, seed in runs}
     results = {(one.name, seed): _result(one, seed, folders[one.name, seed], data, watch) for one, seed in runs}
     return Comparison([candidate.name for candidate in candidates], list(seeds), results, folders)
@@ -52,14 +53,15 @@ def compare(
 
 def _try(config: Config, data: "_Data") -> None:
     """Meet every mistake that needs no training to be met: before the first hour of it, and not after."""
-    plan, images = build_method(config).plan(), load_data(config, data.of(config))
+    method, images = build_method(config), load_data(config, data.of(config))
+    plan = method.plan()
     if images.test is None:
         raise ConfigError(
             f"data.name={config.data.name} has no test part, and so there are no figures to compare. Name images with "
             "labels for it (data.test, or the data set's own way)."
         )
     resolve_validation(learnable(config, images), images, plan=plan)
-    draw_split(config, images, needs_all_labels=build_method(config).needs_all_labels)
+    draw_split(config, images, needs_all_labels=method.needs_all_labels)
     network_builder(config, images, None, plan=plan)
 
 

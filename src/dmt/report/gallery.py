@@ -173,7 +173,7 @@ def _shown_stages(run: RunFiles) -> dict[str, StageFiles]:
     """The baseline, and the stage that was picked; the last one where none but a start was picked."""
     baseline, final = story.baseline(run), story.final_stage(run)
     after = final if final.row["round"] > 0 else story.last_stage(run)
-    shown = {"labels alone": baseline}
+    shown = {story.baseline_title(run): baseline}
     if after is not baseline:
         shown[f"{run.result['method']}, round {short_title(after, run)}"] = after
     return shown

@@ -94,6 +94,7 @@ def _page(run: RunFiles) -> dict[str, Any]:
         "choice_labels": story.choice_labels(run),
         "ensemble": run.result.get("ensemble", {}).get(run.terms.headline),
         "why": run.result.get("picked", {}).get("why", ""),
+        "baseline_title": story.baseline_title(run),
         "final_title": final.title,
         "final_figure": run.figure(final, part),
         "rounds": tables.round_table(run),
@@ -134,7 +135,7 @@ def _round_chart(run: RunFiles, part: str) -> Chart | None:
     if not series:
         return None
     level = run.figure(baseline, part)
-    reference = None if level is None else (f"labels alone {numbers.percent(level)}", level)
+    reference = None if level is None else (f"{story.baseline_title(run)} {numbers.percent(level)}", level)
     return round_chart(series, title=f"{part} {run.terms.title} by round, percent", reference=reference)
 
 

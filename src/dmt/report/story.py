@@ -52,6 +52,11 @@ def baseline(run: RunFiles) -> StageFiles:
     return next((stage for stage in run.stages if stage.is_supervised), run.stages[0])
 
 
+def baseline_title(run: RunFiles) -> str:
+    """What the baseline has learned from: a self-supervised start has seen the other images."""
+    return "labels alone" if run.config.get("self_supervised") is None else "labels, begun self-supervised"
+
+
 def last_stage(run: RunFiles) -> StageFiles:
     """The stage that stands for the last round."""
     last = run.result.get("last_round", {})
@@ -80,8 +85,8 @@ def headline(run: RunFiles, comparison: Comparison | None) -> str:
     """Did unlabeled data help? In one sentence."""
     if comparison is None:
         return _headline_of_one_stage(run)
-    start = "the labels alone" if run.config.get("self_supervised") is None else "the labels, begun self-supervised"
-    figures = f"{percent(comparison.before)} with {start}, {percent(comparison.after)} after the last round"
+    start = f"{percent(comparison.before)} with the {baseline_title(run)}"
+    figures = f"{start}, {percent(comparison.after)} after the last round"
     points = "point" if f"{abs(comparison.difference):.1f}" == "1.0" else "points"
     figures += f" ({signed(comparison.difference)} {points})"
     opening = {
