@@ -16,6 +16,7 @@ from dmt.config_files import load_config
 from dmt.data.parts import Part
 from dmt.errors import ConfigError, StoppedError
 from dmt.losses import contrastive_loss
+from dmt.report import write_report
 from dmt.run import run
 from dmt.signals import orderly_stop
 from tiny_runs import TINY_NETWORKS, bits_of_run, differing, tiny_config, tiny_parts
@@ -94,6 +95,13 @@ def test_half_precision_stays_out_of_the_loss() -> None:
     expected = contrastive_loss(views, temperature=0.05)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(contrastive_loss(views, temperature=0.05), expected)
+
+
+def test_the_report_does_not_call_its_baseline_the_labels_alone(tmp_path: Path) -> None:
+    run(config(), tiny_parts(), run_dir=tmp_path)
+    text = write_report(tmp_path).read_text()
+    assert text.count("abels, begun self-supervised") >= 4  # the sentence, its tile, the chart and the table of classes
+    assert "abels alone" not in text
 
 
 def test_students_from_scratch_begin_there_too(tmp_path: Path) -> None:

@@ -46,8 +46,8 @@ def difference_cells(later: str, earlier: str, difference: Difference) -> list[s
 
 
 LEGEND = (
-    "Percent. Gain: mean paired difference to the labels alone, with its interval by Student's t. Above: seeds with a "
-    "gain, or a difference, above 0. Of the gap: the gain by the oracle's."
+    "Percent. Gain: mean paired difference to the run's own supervised training, with its interval by Student's t. "
+    "Above: seeds with a gain, or a difference, above 0. Of the gap: the gain by the oracle's."
 )
 
 DIFFERENCE_HEADINGS = ["paired difference", f"mean [{CONFIDENCE:.0%}]", "above"]
