@@ -8,6 +8,7 @@ from torchmetrics.functional.classification import multiclass_confusion_matrix, 
 
 from dmt.metrics import (
     accuracy,
+    best_temperature,
     confusion_matrix,
     fine_grained_accuracy,
     intersection_over_union,
@@ -162,6 +163,24 @@ def test_scaled_log_loss_does_not_depend_on_sharpness(temperature: float) -> Non
         for t in np.geomspace(0.2, 5, 400)
     ]
     assert value == pytest.approx(min(grid), abs=1e-4)
+
+
+@pytest.mark.parametrize("temperature", [0.25, 1.0, 3.0])
+def test_the_best_temperature_is_that_by_which_logits_were_sharpened(temperature: float) -> None:
+    random = torch.Generator().manual_seed(3)
+    logits = 2 * torch.randn(20_000, 4, generator=random, dtype=torch.float64)
+    target = torch.multinomial(logits.softmax(dim=1), 1, generator=random).squeeze(1)
+    assert best_temperature((logits * temperature).softmax(dim=1), target) == pytest.approx(temperature, rel=0.03)
+
+
+def test_a_few_labels_that_are_all_right_do_not_make_sure() -> None:
+    """Nine of nine right at 0.8 each: the more of them, the surer, but never beyond what the count is worth."""
+    sure = torch.tensor([[0.8, 0.1, 0.1]])
+    found = [best_temperature(sure.expand(n, -1), torch.zeros(n, dtype=torch.int64)) for n in (3, 9, 90)]
+    assert found[0] > found[1] > found[2] > 0.1
+    # (n + 1) / (n + 3) of three classes: with 9 labels, 10/12
+    logits = sure.log() / found[1]
+    assert logits.softmax(dim=1)[0, 0].item() == pytest.approx(10 / 12, abs=1e-3)
 
 
 def test_scaled_log_loss_bears_probability_zero() -> None:

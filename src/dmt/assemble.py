@@ -78,11 +78,12 @@ def resolve_validation(config: Config, data: DataSet, *, plan: Sequence[Stage]) 
     """Settle where the labels for choices come from, where the config leaves it open.
 
     Raises:
-        ConfigError: the config asks for a validation part that the data do not bring, or for another beside theirs.
+        ConfigError: the config asks for a validation part that the data do not bring, or for another beside theirs, or
+            for calibrated teachers without labels for that.
     """
     if config.validation.source is not None:
         _check_source(config.validation.source, data)
-        return config
+        return _calibratable(config, plan)
     if data.validation is not None:
         source = "given"
     elif len(plan) == 1:
@@ -91,7 +92,19 @@ def resolve_validation(config: Config, data: DataSet, *, plan: Sequence[Stage]) 
         source = "cross_validation"  # setting labels aside would cost more than it tells
     else:
         source = "cut"
-    return config.model_copy(update={"validation": config.validation.model_copy(update={"source": source})})
+    config = config.model_copy(update={"validation": config.validation.model_copy(update={"source": source})})
+    return _calibratable(config, plan)
+
+
+def _calibratable(config: Config, plan: Sequence[Stage]) -> Config:
+    """The config, unless it asks for calibrated teachers and has no labels to calibrate them by."""
+    has_labels = config.validation.source not in ("none", "cross_validation")
+    if config.rounds.calibration == "temperature" and any(stage.pseudo for stage in plan) and not has_labels:
+        raise ConfigError(
+            f"rounds.calibration is temperature, which is found on labels for choices, and validation.source is "
+            f"{config.validation.source}. Use validation.source=extra or cut, or rounds.calibration=none."
+        )
+    return config
 
 
 def build_arms(config: Config, data: DataSet, folder: Path, *, needs_all_labels: bool) -> tuple[Arm, list[Arm]]:

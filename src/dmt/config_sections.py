@@ -124,6 +124,10 @@ class RoundsConfig(Section):
     """What a teacher looks at: plain is the image (the paper); mirrored: the image and its mirror image, whose mean
     probabilities then label it (twice the labeling time; not where left and right matter); multiscale: both at 0.75, 1
     and 1.5 times their size (eight times, for networks that take images of any size)."""
+    calibration: Literal["none", "temperature"] = "none"
+    """How sure a teacher counts as being: none is what it says (the paper); temperature: its logits are divided by the
+    temperature at which they suit the labels for choices best, so that its confidence and its student's compare (not in
+    the paper, whose section 5.3.4 names that mismatch; classification, with validation.source extra, cut or given)."""
     strangers: Literal["keep", "leave_out"] = "keep"
     """What becomes of unlabeled images that seem to belong to no class, since two teachers (the other network's, or the
     round before's) label them differently and both are unsure: they are counted, or counted and left out

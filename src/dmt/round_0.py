@@ -18,7 +18,15 @@ from dmt.types import Stage
 
 ROUNDS_ONLY: dict[str, Any] = {
     **dict.fromkeys(("method", "scheme", "start", "duration", "networks"), True),
-    "rounds": {"top_fractions", "selection", "label_views", "strangers", "stranger_confidence", "window"},
+    "rounds": {
+        "top_fractions",
+        "selection",
+        "label_views",
+        "calibration",
+        "strangers",
+        "stranger_confidence",
+        "window",
+    },
     "loss": {
         "gamma_agree",
         "gamma_disagree",

@@ -13,9 +13,12 @@ from dmt.data.pseudo_table import LabelStore
 from dmt.errors import DataError
 from dmt.evaluate import pseudo_label_figures
 from dmt.label import Predict, label, renormalized_by, weights_hash
+from dmt.metrics import best_temperature
+from dmt.models.calibrated import Calibrated
 from dmt.models.label_views import LabelViews
 from dmt.models.windowed import Windowed
 from dmt.resources import require_space
+from dmt.scores import ImageScores, load_scores
 from dmt.setting import Arm, Setting, load_trained, stage_of
 from dmt.stage_files import weights_path
 from dmt.strangers import earlier_labeling, report, strangers
@@ -42,6 +45,8 @@ def pseudo_labels(setting: Setting, arm: Arm, stage: Stage) -> tuple[PseudoLabel
     facts = {"top_fraction": stage.pseudo.top_fraction, **_facts(pseudo.summary)}
     if strange is not None:
         facts["strangers"] = int(strange.sum())
+    if (temperature := _temperature(setting, arm, _teaching(setting, stage.pseudo))) is not None:
+        facts["teacher_temperature"] = round(temperature, 4)
     return pseudo, facts | _truth_figures(setting, arm, pseudo)
 
 
@@ -127,12 +132,12 @@ def _labeled_store(
     setting: Setting, arm: Arm, stage: Stage, spec: PseudoSpec, *, folder: str, predict: Predict | None = None
 ) -> PseudoStore:
     """The whole store of what a stage's teacher says of every unlabeled image."""
-    teaching = stage_of(setting.plan, spec.teacher, spec.teacher_round)
+    teaching = _teaching(setting, spec)
     store = _open_store(setting, arm, stage, spec, folder)
     if not store.is_whole():
         require_label_space(setting, arm, stage)
         label(
-            _with_views(load_trained(setting, arm, teaching), setting.config.rounds),
+            _teacher(setting, arm, teaching),
             arm.parts.unlabeled,
             store,
             predict=predict,
@@ -147,13 +152,34 @@ def _labeled_store(
 
 def _open_store(setting: Setting, arm: Arm, stage: Stage, spec: PseudoSpec, folder: str) -> PseudoStore:
     """The store of what a stage's teacher says, whether it is there already or not."""
-    teaching = stage_of(setting.plan, spec.teacher, spec.teacher_round)
+    teaching = _teaching(setting, spec)
     provenance = Provenance(
         teacher=arm.title(teaching),
         teacher_hash=weights_hash(weights_path(arm.path(teaching))),
         config_hash=config_hash(setting.config),
     )
     return setting.task.open_store(arm.path(stage) / folder, arm.parts.unlabeled.keys, provenance, setting.data)
+
+
+def _teaching(setting: Setting, spec: PseudoSpec) -> Stage:
+    """The stage that trained the teacher."""
+    return stage_of(setting.plan, spec.teacher, spec.teacher_round)
+
+
+def _teacher(setting: Setting, arm: Arm, teaching: Stage) -> nn.Module:
+    """The trained network as it labels: calibrated where that is asked for, and by the views that are."""
+    network = load_trained(setting, arm, teaching)
+    temperature = _temperature(setting, arm, teaching)
+    return _with_views(network if temperature is None else Calibrated(network, temperature), setting.config.rounds)
+
+
+def _temperature(setting: Setting, arm: Arm, teaching: Stage) -> float | None:
+    """What a teacher's logits are divided by: found on the labels for choices; None where that is not asked for."""
+    if setting.config.rounds.calibration == "none":
+        return None
+    scores = load_scores(arm.path(teaching) / "scores.safetensors")["validation"]
+    assert isinstance(scores, ImageScores)
+    return best_temperature(scores.probabilities, scores.targets)
 
 
 def _with_views(teacher: nn.Module, rounds: RoundsConfig) -> nn.Module:
