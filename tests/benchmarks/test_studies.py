@@ -1,5 +1,6 @@
 """The scripts that draw the pictures of docs/results.md."""
 
+import json
 import re
 from pathlib import Path
 
@@ -56,3 +57,21 @@ def test_means_by_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert Image.open(tmp_path / "by_labels.png").width > 300
     with pytest.raises(SystemExit, match="No table has a candidate called cbst"):
         script.main([*arguments, "--candidates", "dmt,cbst"])
+
+
+def test_means_by_round(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    script = load_script("benchmarks/by_round.py")
+    (tmp_path / "compare.csv").write_text(
+        "candidate,seed,dataset,figure,run\ndmt,0,digits,accuracy,x\ndmt,1,digits,accuracy,y\ncl,0,digits,accuracy,z\n"
+    )
+    for name, figures in {"x": [60.0, 70.0], "y": [62.0, 71.0], "z": [60.0, 65.0]}.items():
+        rows = [{"round": number, "network": "a", "accuracy": figure} for number, figure in enumerate(figures)]
+        rows.append({"round": 1, "network": "b", "accuracy": 0.0})
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "result.json").write_text(json.dumps({"rounds": rows}))
+    arguments = [str(tmp_path / "compare.csv"), "--output", str(tmp_path / "by_round.png")]
+    script.main([*arguments, "--candidates", "dmt,cl"])
+    assert capsys.readouterr().out.splitlines() == ["dmt: 0: 61.0, 1: 70.5", "cl: 0: 60.0, 1: 65.0"]
+    assert Image.open(tmp_path / "by_round.png").width > 300
+    with pytest.raises(SystemExit, match="no candidate called cbst"):
+        script.main([*arguments, "--candidates", "cbst"])

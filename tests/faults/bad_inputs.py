@@ -255,6 +255,7 @@ BAD_INPUTS: dict[str, dict[str, Spoil]] = {
         "a fraction above 1": _digits("rounds.top_fractions=[1.5]"),
         "no rounds": _digits("rounds.top_fractions=[]"),
         "steps and epochs at once": _digits("duration={steps: 2, epochs: 2}"),
+        "calibrated teachers without labels for that": _digits("rounds.calibration=temperature"),
         "more labels than images": _digits("data.num_labeled=5000"),
         "too few labels of a class left": _digits("data.num_labeled=1340"),
         "a batch of labels only": _digits("batch={size: 8, labeled: 8}"),
