@@ -57,6 +57,25 @@ def test_bands_are_taken_as_they_are_stored(tmp_path: Path, suffix: str, bands: 
     assert np.array_equal(PixelRule(channels=bands).read(path).numpy(), values.transpose(2, 0, 1))
 
 
+@pytest.mark.parametrize(("bands", "channels"), [(2, 3), (5, 3), (12, 1)])
+def test_bands_where_pictures_are_expected_are_counted(tmp_path: Path, bands: int, channels: int) -> None:
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, np.zeros((6, 9, bands), np.uint8), photometric="minisblack", planarconfig="contig")
+    rule, expected = PixelRule(channels=channels), rf"x\.tif has {bands} bands, and data\.channels is {channels}\. Set"
+    with pytest.raises(DataError, match=expected):
+        rule.size(path)
+    with pytest.raises(DataError, match=expected):
+        rule.read(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"II*\0damaged"])
+def test_a_damaged_tiff_is_no_matter_of_bands(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.tif"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="cannot be read"):
+        PixelRule().read(path)
+
+
 def test_bands_in_planes(tmp_path: Path) -> None:
     values = RANDOM.integers(0, 256, (5, 6, 9)).astype(np.uint8)
     tifffile.imwrite(tmp_path / "x.tif", values, photometric="minisblack", planarconfig="separate")

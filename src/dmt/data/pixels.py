@@ -2,6 +2,8 @@
 
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from tokenize import TokenError
 from typing import Any
@@ -16,6 +18,7 @@ from dmt.data.image_files import Readable, opened, pil_array, read_image, read_s
 from dmt.errors import DataError, first_line
 
 _ARRAY, _TIFF = ".npy", frozenset({".tif", ".tiff"})
+_OF_PICTURES = frozenset({1, 3, 4})
 _LEVELS = 255
 # All that the readers of arrays and TIFFs were seen to raise on damaged files.
 _READ_ERRORS = (
@@ -69,8 +72,9 @@ class PixelRule:
         if not self.is_picture or source.suffix.lower() == _ARRAY:
             return self._from_bands(read_bands(source), source)
         if self.channels == 3:
-            return read_image(source)
-        with opened(source) as image:
+            with self._telling_bands(source):
+                return read_image(source)
+        with self._telling_bands(source), opened(source) as image:
             array = pil_array(image, where=str(source))
         return torch.from_numpy(array if array.ndim == 2 else np.array(Image.fromarray(array).convert("L")))[None]
 
@@ -81,9 +85,29 @@ class PixelRule:
             DataError: as `read`.
         """
         if self.is_picture and source.suffix.lower() != _ARRAY:
-            return read_size(source)
+            with self._telling_bands(source):
+                return read_size(source)
         height, width = read_bands(source).shape[:2]
         return height, width
+
+    @contextmanager
+    def _telling_bands(self, source: Readable) -> Iterator[None]:
+        """A TIFF that is no picture, but whole, says how many bands it has."""
+        try:
+            yield
+        except DataError as error:
+            if source.suffix.lower() not in _TIFF:
+                raise
+            try:
+                found = read_bands(source).shape[2]
+            except DataError:
+                raise error from None
+            if found in _OF_PICTURES:
+                raise
+            raise DataError(
+                f"{source} has {found} bands, and data.channels is {self.channels}. Set data.channels={found} if all "
+                "files have as many, or save this one as a picture in gray or RGB."
+            ) from error
 
     def _from_bands(self, bands: np.ndarray, source: Readable) -> Tensor:
         found = bands.shape[2]
