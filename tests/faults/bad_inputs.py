@@ -444,6 +444,7 @@ BAD_INPUTS: dict[str, dict[str, Spoil]] = {
         "an export in an unknown format": _just("export", "run", "--format", "tflite", "-o", "model"),
         "a comparison of a method of an unknown name": _just("compare", "digits-20", "--methods", "dmt,cl"),
         "a comparison over seeds that are none": _just("compare", "digits-20", "--seeds", "4..0"),
+        "a comparison by validation labels without any": _just("compare", "digits-20", "--by", "validation"),
         "a comparison of a variant without a name": _just("compare", "digits-20", "--variant", "start=scratch"),
         "a comparison of one run with itself": _just(
             "compare", "digits-20", "--methods", "dmt", "--variant", "x: seed=3"

@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,6 +33,13 @@ EXAMPLES = """Examples:
 """
 
 
+class Judged(StrEnum):
+    """Whose figures are compared."""
+
+    test = "test"
+    validation = "validation"
+
+
 def compare(
     source: Annotated[
         str, typer.Argument(metavar="PRESET|FILE", help="A name from `dmt list presets`, or a YAML file.")
@@ -47,6 +55,10 @@ def compare(
         typer.Option("--variant", metavar="'NAME: CHANGES'", help="The preset with further changes; may be repeated."),
     ] = None,
     seeds: Annotated[str, typer.Option("--seeds", metavar="SEEDS", help="0..4, or 0,1,5.")] = "0..4",
+    by: Annotated[
+        Judged,
+        typer.Option("--by", help="Figures of the test part, or of validation labels, to choose settings by."),
+    ] = Judged.test,
     runs: Annotated[Path | None, typer.Option("--runs", help="Keeps all runs; default: runs/compare/NAME.")] = None,
 ) -> None:
     """Run methods and variants of a preset over seeds, on the same splits and budget, and print how they compare.
@@ -73,7 +85,7 @@ def compare(
     watch = _Watch(console)
     try:
         with orderly_stop():
-            comparison = run_all(candidates, chosen, folder=folder, watch=watch)
+            comparison = run_all(candidates, chosen, folder=folder, judges=by.value, watch=watch)
     except StoppedError as error:
         raise StoppedError(f"{error} The same command goes on there.", exit_status=error.exit_status) from None
     if not is_main_process():

@@ -5,11 +5,15 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from scipy.stats import t as student_t
 
+from dmt.compare.validation import num_judges
 from dmt.tasks import TASKS
+
+Judges: TypeAlias = Literal["test", "validation"]
+"""Whose figures are compared: the reported part's, or those of the labels for choices."""
 
 CONFIDENCE = 0.95
 """Of the intervals."""
@@ -82,12 +86,14 @@ class Comparison:
         seeds: of the runs.
         results: contents of result.json, by name and seed.
         folders: of the runs, likewise.
+        judges: the labels whose figures the results hold: `test`, or `validation` (see `by_validation`).
     """
 
     names: Sequence[str]
     seeds: Sequence[int]
     results: Mapping[tuple[str, int], Mapping[str, Any]]
     folders: Mapping[tuple[str, int], Path]
+    judges: Judges = "test"
 
     @property
     def headline(self) -> str:
@@ -98,7 +104,8 @@ class Comparison:
     def title(self) -> str:
         """What is compared, in a line."""
         first = self._first
-        what = f"{TASKS[first['task']].scores.title} of {first['num_test']:,} test images"
+        count = first["num_test"] if self.judges == "test" else num_judges(first)
+        what = f"{TASKS[first['task']].scores.title} of {count:,} {self.judges} images"
         return f"{first['dataset']}, {self._labels()} labels: {what}, last round, before any pick"
 
     def _labels(self) -> str:
@@ -127,6 +134,7 @@ class Comparison:
                 "candidate": name,
                 "seed": seed,
                 **about,
+                "judges": self.judges,
                 "figure": self.headline,
                 **figures,
                 "picked_stage": result["picked"]["what"],

@@ -7,7 +7,8 @@ from typing import Any
 
 from dmt.assemble import draw_split, learnable, load_data, resolve_validation
 from dmt.compare.candidates import Candidate, run_folder
-from dmt.compare.comparison import Comparison
+from dmt.compare.comparison import Comparison, Judges
+from dmt.compare.validation import by_validation
 from dmt.config import Config
 from dmt.data.catalog import load_dataset
 from dmt.data.images import DataSet
@@ -23,7 +24,12 @@ Watch = Callable[[Candidate, int, Path], AbstractContextManager[Observer]]
 
 
 def compare(
-    candidates: Sequence[Candidate], seeds: Sequence[int], *, folder: Path, watch: Watch | None = None
+    candidates: Sequence[Candidate],
+    seeds: Sequence[int],
+    *,
+    folder: Path,
+    judges: Judges = "test",
+    watch: Watch | None = None,
 ) -> Comparison:
     """Run every candidate with every seed, and put their results side by side.
 
@@ -34,33 +40,42 @@ def compare(
         candidates: lines of the comparison.
         seeds: of the runs.
         folder: holds the run folders; shared by comparisons, it spares what they have in common.
+        judges: whose figures: the test part's, or those of the labels for choices, by which settings may be chosen.
         watch: shows the runs.
 
     Raises:
-        ConfigError: a config that is wrong, or data without a test part: before anything runs.
+        ConfigError: a config that is wrong, or runs without the labels that are to judge: before anything runs.
         DMTError: as runs do.
     """
     data = _Data()
     for candidate in candidates:
         with _named(candidate):
-            _try(candidate.config(seeds[0]), data)
+            _try(candidate.config(seeds[0]), data, judges)
     # Seed by seed: whoever stops early has whole pairs.
     runs = [(candidate, seed) for seed in seeds for candidate in candidates]
     folders = {(one.name, seed): run_folder(folder, one.config(seed)) for one, seed in runs}
     results = {(one.name, seed): _result(one, seed, folders[one.name, seed], data, watch) for one, seed in runs}
-    return Comparison([candidate.name for candidate in candidates], list(seeds), results, folders)
+    if judges == "validation":
+        results = {key: by_validation(result) for key, result in results.items()}
+    return Comparison([candidate.name for candidate in candidates], list(seeds), results, folders, judges)
 
 
-def _try(config: Config, data: "_Data") -> None:
+def _try(config: Config, data: "_Data", judges: Judges) -> None:
     """Meet every mistake that needs no training to be met: before the first hour of it, and not after."""
     method, images = build_method(config), load_data(config, data.of(config))
     plan = method.plan()
-    if images.test is None:
+    if images.test is None and judges == "test":
         raise ConfigError(
             f"data.name={config.data.name} has no test part, and so there are no figures to compare. Name images with "
-            "labels for it (data.test, or the data set's own way)."
+            "labels for it (data.test, or the data set's own way), or judge by validation."
         )
-    resolve_validation(learnable(config, images), images, plan=plan)
+    resolved = resolve_validation(learnable(config, images), images, plan=plan)
+    if judges == "validation" and (resolved.validation.source == "none" or method.needs_all_labels):
+        why = "it sees every label" if method.needs_all_labels else "validation.source is none here"
+        raise ConfigError(
+            f"There are no validation images to judge method={config.method} by: {why}. Name validation.source=extra, "
+            "cut or cross_validation for all that is compared, and leave the oracle out."
+        )
     draw_split(config, images, needs_all_labels=method.needs_all_labels)
     network_builder(config, images, None, plan=plan)
 
