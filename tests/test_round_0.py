@@ -71,6 +71,7 @@ ALL = ["self_supervised/a", "supervised", "self_supervised/b", "rounds/0/b"]
         {"loss": {"naive_exponent": 1.0, "flip_exponent": 1.0}},
         {"mixup": {"keep_max": False}},
         {"optimizer": {"lr": 0.5}},
+        {"optimizer": {"supervised_lr": None}},
         {"batch": {"labeled": 2}},
         {"workers": 1},
         {"checkpoint": {"every_steps": 2}},

@@ -39,7 +39,7 @@ ROUNDS_ONLY: dict[str, Any] = {
     },
     "mixup": {"keep_max"},
     "crop": {"cutmix", "pseudo"},
-    "optimizer": {"lr"},
+    "optimizer": {"lr", "supervised_lr"},  # `_bearing` has the one that counts
     "batch": {"labeled"},
     **dict.fromkeys(WITHOUT_BEARING, True),
 }
