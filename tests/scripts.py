@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def load_script(name: str) -> ModuleType:
-    """`benchmarks/by_labels.py` as a module; its `main` takes arguments."""
+    """`benchmarks/curves.py` as a module; its `main` takes arguments."""
     spec = importlib.util.spec_from_file_location(Path(name).stem, ROOT / name)
     assert spec is not None
     assert spec.loader is not None

@@ -5,6 +5,19 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+FOLDER_CONFIG = """task: segmentation
+data: {name: folder, root: data}
+validation: {source: none}
+networks: {a: {name: small_unet}, b: {name: small_unet}}
+crop: {size: [16, 16]}
+rounds: {top_fractions: [1.0]}
+supervised: {steps: 2}
+duration: {steps: 2}
+batch: {size: 2, labeled: 1}
+precision: fp32
+"""
+"""A run on it, of moments; without labels for choices."""
+
 
 def write_folder(root: Path) -> None:
     """Six images of three bands in two sizes, four of them with masks of three classes."""

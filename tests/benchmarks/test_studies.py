@@ -34,20 +34,20 @@ def test_a_run_without_labels_of_images_is_told(tmp_path: Path, masks_run: Path)
         script.main([str(masks_run)])
 
 
-TABLE = """candidate,seed,dataset,num_labeled,num_validation,figure,supervised,last_round
-cl,0,digits,10,0,accuracy,60.0,70.0
-dmt,0,digits,10,0,accuracy,60.0,75.0
-cl,1,digits,10,0,accuracy,62.0,72.0
-dmt,1,digits,10,0,accuracy,62.0,77.0
-cl,0,digits,40,10,accuracy,90.0,91.0
-dmt,0,digits,40,10,accuracy,90.0,95.0
+TABLE = """candidate,seed,dataset,num_labeled,num_validation,judges,figure,supervised,last_round
+cl,0,digits,10,0,test,accuracy,60.0,70.0
+dmt,0,digits,10,0,test,accuracy,60.0,75.0
+cl,1,digits,10,0,test,accuracy,62.0,72.0
+dmt,1,digits,10,0,test,accuracy,62.0,77.0
+cl,0,digits,40,10,test,accuracy,90.0,91.0
+dmt,0,digits,40,10,test,accuracy,90.0,95.0
 """
 
 
 def test_means_by_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    script = load_script("benchmarks/by_labels.py")
+    script = load_script("benchmarks/curves.py")
     (tmp_path / "compare.csv").write_text(TABLE)
-    arguments = [str(tmp_path / "compare.csv"), "--output", str(tmp_path / "by_labels.png")]
+    arguments = ["labels", str(tmp_path / "compare.csv"), "--output", str(tmp_path / "by_labels.png")]
     script.main([*arguments, "--candidates", "dmt,cl"])
     assert capsys.readouterr().out.splitlines() == [
         "labels alone: 10: 61.0, 50: 90.0",
@@ -59,19 +59,32 @@ def test_means_by_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         script.main([*arguments, "--candidates", "dmt,cbst"])
 
 
-def test_means_by_round(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    script = load_script("benchmarks/by_round.py")
-    (tmp_path / "compare.csv").write_text(
-        "candidate,seed,dataset,figure,run\ndmt,0,digits,accuracy,x\ndmt,1,digits,accuracy,y\ncl,0,digits,accuracy,z\n"
-    )
+@pytest.mark.parametrize(
+    ("judges", "expected"),
+    [
+        ("test", ["dmt: 0: 61.0, 1: 70.5", "cl: 0: 60.0, 1: 65.0"]),
+        ("validation", ["dmt: 0: 11.0, 1: 20.5", "cl: 0: 10.0, 1: 15.0"]),
+    ],
+)
+def test_means_by_round(tmp_path: Path, capsys: pytest.CaptureFixture[str], judges: str, expected: list[str]) -> None:
+    """By the labels that the table was judged by; a table by validation is no leave to look at the test part."""
+    script = load_script("benchmarks/curves.py")
+    lines = [f"{run},digits,{judges},accuracy" for run in ("dmt,0,x", "dmt,1,y", "cl,0,z")]
+    (tmp_path / "compare.csv").write_text("\n".join(["candidate,seed,run,dataset,judges,figure", *lines, ""]))
     for name, figures in {"x": [60.0, 70.0], "y": [62.0, 71.0], "z": [60.0, 65.0]}.items():
-        rows = [{"round": number, "network": "a", "accuracy": figure} for number, figure in enumerate(figures)]
-        rows.append({"round": 1, "network": "b", "accuracy": 0.0})
+        rows = [row_of(number, figure) for number, figure in enumerate(figures)]
+        rows[1:1] = [row_of(0, 33.0)]  # a warm start beside the baseline
+        rows.append(row_of(1, 99.0) | {"network": "b"})
+        result = {"rounds": rows, "supervised": {}, "last_round": {"round": 1, "network": "b"}}
         (tmp_path / name).mkdir()
-        (tmp_path / name / "result.json").write_text(json.dumps({"rounds": rows}))
-    arguments = [str(tmp_path / "compare.csv"), "--output", str(tmp_path / "by_round.png")]
+        (tmp_path / name / "result.json").write_text(json.dumps(result))
+    arguments = ["rounds", str(tmp_path / "compare.csv"), "--output", str(tmp_path / "by_round.png")]
     script.main([*arguments, "--candidates", "dmt,cl"])
-    assert capsys.readouterr().out.splitlines() == ["dmt: 0: 61.0, 1: 70.5", "cl: 0: 60.0, 1: 65.0"]
+    assert capsys.readouterr().out.splitlines() == expected
     assert Image.open(tmp_path / "by_round.png").width > 300
-    with pytest.raises(SystemExit, match="no candidate called cbst"):
+    with pytest.raises(SystemExit, match="No table has a candidate called cbst"):
         script.main([*arguments, "--candidates", "cbst"])
+
+
+def row_of(number: int, figure: float) -> dict[str, object]:
+    return {"round": number, "network": "a", "accuracy": figure, "validation": {"accuracy": figure - 50}}

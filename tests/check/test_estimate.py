@@ -56,6 +56,13 @@ def test_a_step_is_from_one_to_the_next_look_at_the_clock(tmp_path: Path) -> Non
     assert measured.seconds_a_score == pytest.approx(0.5 / 6)
 
 
+def test_calibrated_teachers_are_measured_without_the_labels_that_a_few_steps_spare(tmp_path: Path) -> None:
+    changes = ["validation.source=given", "rounds.calibration=temperature"]
+    report = check(str(class_folders(tmp_path)), changes, clock=clock_of(0.5))
+    assert report.estimate is not None
+    assert report.estimate.measured.seconds_a_label == pytest.approx(0.5 / 5)
+
+
 def test_slow_steps_are_measured_twice_and_not_ten_times(tmp_path: Path) -> None:
     slow = PATIENCE / NUM_STEPS * 1.01
     report = check(str(class_folders(tmp_path)), clock=clock_of(slow))

@@ -8,7 +8,7 @@ from dmt.compare import as_markdown, candidates_of, compare
 from dmt.compare.validation import by_validation
 from dmt.errors import ConfigError
 from dmt.scores import load_scores
-from tiny_folders import write_folder
+from tiny_folders import FOLDER_CONFIG, write_folder
 
 TINY = """extends: digits-20
 validation: {source: extra, size: 20}
@@ -16,18 +16,6 @@ rounds: {top_fractions: [1.0]}
 supervised: {steps: 12}
 duration: {steps: 6}
 batch: {size: 16, labeled: 8, supervised: 16}
-precision: fp32
-"""
-
-MASKS = """task: segmentation
-data: {name: folder, root: data}
-validation: {source: cross_validation}
-networks: {a: {name: small_unet}, b: {name: small_unet}}
-crop: {size: [16, 16]}
-rounds: {top_fractions: [1.0]}
-supervised: {steps: 2}
-duration: {steps: 2}
-batch: {size: 2, labeled: 1}
 precision: fp32
 """
 
@@ -85,8 +73,8 @@ def test_data_without_a_test_part_are_compared_by_cross_validation(
     monkeypatch.chdir(tmp_path)
     write_folder(tmp_path / "data")
     (tmp_path / "data" / "test.txt").unlink()
-    (tmp_path / "mine.yaml").write_text(MASKS)
-    candidates = candidates_of("mine.yaml", ["cbst"])
+    (tmp_path / "mine.yaml").write_text(FOLDER_CONFIG)
+    candidates = candidates_of("mine.yaml", ["cbst"], changes=["validation.source=cross_validation"])
     with pytest.raises(ConfigError, match=r"has no test part.*or judge by validation"):
         compare(candidates, [0], folder=tmp_path / "runs")
     found = compare(candidates, [0], folder=tmp_path / "runs", judges="validation")

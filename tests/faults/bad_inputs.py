@@ -19,7 +19,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from dmt.export import export_bundle
-from tiny_folders import write_folder
+from tiny_folders import FOLDER_CONFIG, write_folder
 
 Spoil = Callable[[Path], list[str]]
 
@@ -28,23 +28,12 @@ DIGITS = ["train", "digits-20", *TINY, "batch={size: 8, labeled: 4}", "validatio
 MASKS = ["train", "mine.yaml"]
 FASHION = ["train", "fashion-mnist-100", "data.root=fashion", *TINY]
 CIFAR = ["train", "cifar10-4k-paper", "data.root=cifar"]
-OWN = """task: segmentation
-data: {name: folder, root: data}
-validation: {source: none}
-networks: {a: {name: small_unet}, b: {name: small_unet}}
-crop: {size: [16, 16]}
-rounds: {top_fractions: [1.0]}
-supervised: {steps: 2}
-duration: {steps: 2}
-batch: {size: 2, labeled: 1}
-precision: fp32
-"""
 
 
 def write_inputs(root: Path) -> None:
     """Everything but the finished run, whole."""
     write_folder(root / "data")
-    (root / "mine.yaml").write_text(OWN)
+    (root / "mine.yaml").write_text(FOLDER_CONFIG)
     stream = np.random.default_rng(0)
     (root / "fashion").mkdir()
     for part, count in (("train", 130), ("t10k", 20)):

@@ -1,0 +1,99 @@
+"""`dmt compare` in pictures: figures by the number of labels (the paper's Fig. 8) or after each round (Fig. 11).
+
+    python benchmarks/curves.py labels runs/compare/digits-*/compare.csv --candidates dmt --output labels.png
+    python benchmarks/curves.py rounds runs/compare/digits-20/compare.csv --candidates cbst,dmt --output rounds.png
+
+Points are means over the seeds, before any pick, bars one standard deviation. Over labels, the labels alone are drawn
+beside the last rounds; over rounds, network a is drawn, round 0 is the labels alone, and the run folders beside the
+tables are read. Needs matplotlib.
+"""
+
+import argparse
+import csv
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean, stdev
+
+from matplotlib.figure import Figure
+
+from dmt.compare.validation import by_validation
+
+AXES = {"labels": "labels", "rounds": "round (0: the labels alone)"}
+
+Points = dict[str, dict[int, list[float]]]
+"""Figures of all seeds, by line and place on the axis."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read, draw, print the means."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("over", choices=AXES)
+    parser.add_argument("tables", nargs="+", type=Path, metavar="compare.csv")
+    parser.add_argument("--candidates", default="dmt", help="which of the tables', by name")
+    parser.add_argument("--output", type=Path, required=True)
+    options = parser.parse_args(arguments)
+    records = [
+        record | {"folder": str(table.parent)}
+        for table in options.tables
+        for record in csv.DictReader(table.open(encoding="utf-8"))
+    ]
+    names = options.candidates.split(",")
+    points = over_labels(records, names) if options.over == "labels" else over_rounds(records, names)
+    if empty := [line for line, places in points.items() if not places]:
+        raise SystemExit(f"No table has a candidate called {', '.join(empty)}.")
+    draw(points, records[0], over=options.over, path=options.output)
+    for line, places in points.items():
+        shown = ", ".join(f"{place:,}: {mean(figures):.1f}" for place, figures in sorted(places.items()))
+        print(f"{line}: {shown}")
+
+
+def over_labels(records: Sequence[dict[str, str]], names: Sequence[str]) -> Points:
+    """The labels alone of the first candidate, then each candidate's last round."""
+    points: Points = {"labels alone": defaultdict(list), **{name: defaultdict(list) for name in names}}
+    for record in records:
+        name, count = record["candidate"], int(record["num_labeled"]) + int(record["num_validation"])
+        if name == names[0]:
+            points["labels alone"][count].append(float(record["supervised"]))
+        if name in names:
+            points[name][count].append(float(record["last_round"]))
+    return points
+
+
+def over_rounds(records: Sequence[dict[str, str]], names: Sequence[str]) -> Points:
+    """Network a of each candidate after each round, by the labels that judge in the table."""
+    points: Points = {name: defaultdict(list) for name in names}
+    for record in (record for record in records if record["candidate"] in names):
+        result = json.loads((Path(record["folder"]) / record["run"] / "result.json").read_text(encoding="utf-8"))
+        seen = by_validation(result) if record["judges"] == "validation" else result
+        rows = [row for row in seen["rounds"] if row["network"] == "a"]
+        # Backwards, so that of a baseline and a warm start, which share round 0, the former stays.
+        of_round = {row["round"]: row[record["figure"]] for row in reversed(rows)}
+        for number, figure in of_round.items():
+            points[record["candidate"]][number].append(figure)
+    return points
+
+
+def draw(points: Points, about: dict[str, str], *, over: str, path: Path) -> None:
+    """A line for each candidate; the axis of labels is logarithmic."""
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    axes = figure.subplots()
+    for line, places in points.items():
+        ordered = [figures for _, figures in sorted(places.items())]
+        spreads = [stdev(figures) if len(figures) > 1 else 0.0 for figures in ordered]
+        axes.errorbar(sorted(places), list(map(mean, ordered)), yerr=spreads, marker="o", capsize=3, label=line)
+    axes.set_xscale("log" if over == "labels" else "linear")
+    ticks = sorted({place for places in points.values() for place in places})
+    axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks], minor=False)
+    axes.minorticks_off()
+    figure_name = about["figure"].replace("_", " ")
+    axes.set(title=about["dataset"], xlabel=AXES[over], ylabel=f"{figure_name} ({about['judges']}), percent")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    main()
