@@ -37,6 +37,7 @@ def build_timm(request: NetworkRequest) -> Network:
     """
     require_timm_name(request)
     backbone = create_timm(request, {"num_classes": request.num_classes, **request.options})
+    narrow_fresh_head(backbone, request)
     preprocessing = timm_preprocessing(backbone, request)
     return Network(backbone, preprocessing, num_classes=request.num_classes, name=request.name)
 
@@ -105,6 +106,20 @@ def create_timm(request: NetworkRequest, arguments: dict[str, Any]) -> nn.Module
     # Random weights first: a wrong option then shows before any download, as what it is.
     model = construct(lambda: create(pretrained=False), request)
     return fetch(lambda: create(pretrained=True), request) if request.pretrained else model
+
+
+def narrow_fresh_head(model: nn.Module, request: NetworkRequest) -> None:
+    """Draw a timm model's last layer anew where it is random and wider than PyTorch's own.
+
+    timm draws it within 1 / sqrt(classes) in EfficientNets and MobileNets, whatever the number of features: made for a
+    thousand classes; with ten, the first loss is about 15 instead of 2.3, and its gradients spoil pretrained weights.
+    """
+    head = getattr(model, "get_classifier", lambda: None)()
+    published = getattr(model, "pretrained_cfg", {}).get("num_classes")
+    if not isinstance(head, nn.Linear) or (request.pretrained and request.num_classes == published):
+        return
+    if head.weight.abs().max() > head.in_features**-0.5:
+        head.reset_parameters()
 
 
 def timm_preprocessing(model: nn.Module, request: NetworkRequest) -> Preprocessing:
