@@ -34,6 +34,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "metrics_log",
         "train",
         "label",
+        "alignment",
         "evaluate",
         "choose",
         "run_folder",

@@ -65,6 +65,7 @@ ALL = ["self_supervised/a", "supervised", "self_supervised/b", "rounds/0/b"]
         {"rounds": {"top_fractions": [0.5]}},
         {"rounds": {"selection": "overall"}},
         {"rounds": {"label_views": "mirrored"}},
+        {"rounds": {"alignment": "labeled_shares"}},
         {"rounds": {"strangers": "leave_out", "stranger_confidence": 0.4}},
         {"loss": {"gamma_agree": 1.0, "gamma_disagree": 2.0, "ramp": False}},
         {"loss": {"weights_per_class": "mean_one", "weight_batchnorm": "frozen", "confidence_threshold": 0.5}},

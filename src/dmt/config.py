@@ -136,6 +136,8 @@ class Config(Section):
             problems.append("rounds.strangers: images are left out in classification only; use keep")
         if self.rounds.calibration != "none" and self.task == "segmentation":
             problems.append("rounds.calibration: teachers are calibrated in classification only; use none")
+        if self.rounds.alignment != "none" and self.task == "segmentation":
+            problems.append("rounds.alignment: teachers are aligned in classification only; use none")
         if self.self_supervised is not None and self.task == "segmentation":
             problems.append("self_supervised: a start from images alone is for classification; leave it out")
         return problems

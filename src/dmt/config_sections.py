@@ -128,6 +128,11 @@ class RoundsConfig(Section):
     """How sure a teacher counts as being: none is what it says (the paper); temperature: its logits are divided by the
     temperature at which they suit the labels for choices best, so that its confidence and its student's compare (not in
     the paper, whose section 5.3.4 names that mismatch; classification, with validation.source extra, cut or given)."""
+    alignment: Literal["none", "labeled_shares"] = "none"
+    """How often a teacher gives each class: none is as it does (the paper); labeled_shares: its logits are moved, class
+    by class, until its mean probabilities over the unlabeled images are the classes' shares of the labeled set, so that
+    no class swallows another one (not in the paper; classification). Right where labeled and unlabeled images are of
+    the same shares."""
     strangers: Literal["keep", "leave_out"] = "keep"
     """What becomes of unlabeled images that seem to belong to no class, since two teachers (the other network's, or the
     round before's) label them differently and both are unsure: they are counted, or counted and left out

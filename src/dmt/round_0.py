@@ -23,6 +23,7 @@ ROUNDS_ONLY: dict[str, Any] = {
         "selection",
         "label_views",
         "calibration",
+        "alignment",
         "strangers",
         "stranger_confidence",
         "window",

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dmt.alignment import aligned
 from dmt.config_files import config_hash
 from dmt.config_sections import RoundsConfig
 from dmt.data.pseudo_labels import Provenance, PseudoLabels, PseudoStore, PseudoSummary, WithoutLabels
@@ -137,7 +138,7 @@ def _labeled_store(
     if not store.is_whole():
         require_label_space(setting, arm, stage)
         label(
-            _teacher(setting, arm, teaching),
+            _teacher(setting, arm, teaching, title=arm.title(stage)),
             arm.parts.unlabeled,
             store,
             predict=predict,
@@ -166,11 +167,24 @@ def _teaching(setting: Setting, spec: PseudoSpec) -> Stage:
     return stage_of(setting.plan, spec.teacher, spec.teacher_round)
 
 
-def _teacher(setting: Setting, arm: Arm, teaching: Stage) -> nn.Module:
-    """The trained network as it labels: calibrated where that is asked for, and by the views that are."""
+def _teacher(setting: Setting, arm: Arm, teaching: Stage, *, title: str) -> nn.Module:
+    """The trained network as it labels: calibrated, by the views and with the shares of classes that are asked for."""
+    config = setting.config
     network = load_trained(setting, arm, teaching)
     temperature = _temperature(setting, arm, teaching)
-    return _with_views(network if temperature is None else Calibrated(network, temperature), setting.config.rounds)
+    teacher = _with_views(network if temperature is None else Calibrated(network, temperature), config.rounds)
+    if config.rounds.alignment == "none":
+        return teacher
+    return aligned(
+        teacher,
+        arm.parts.unlabeled,
+        class_shares(setting, arm),
+        engine=setting.engine,
+        batch_size=config.batch.size,
+        workers=config.workers,
+        title=f"{title}: shares of classes by {teaching.title}",
+        observer=setting.observer,
+    )
 
 
 def _temperature(setting: Setting, arm: Arm, teaching: Stage) -> float | None:

@@ -95,6 +95,12 @@ def test_time_of_two_networks_mirrored_views_and_folds(tmp_path: Path) -> None:
     assert found.disk_bytes == 4 * 10_000 + 2 * 640 + 3 * 10_000
 
 
+def test_aligned_teachers_look_twice(tmp_path: Path) -> None:
+    plain, _, _ = estimated(tmp_path)
+    looks_twice, _, _ = estimated(tmp_path, "rounds.alignment=labeled_shares")
+    assert looks_twice.seconds - plain.seconds == pytest.approx(2 * 5 * 0.5)
+
+
 def test_a_self_supervised_start_is_made_once_a_network_and_sees_each_image_twice(tmp_path: Path) -> None:
     plain, _, _ = estimated(tmp_path, "scheme=mutual", "batch.supervised=4")
     begun, _, _ = estimated(tmp_path, "scheme=mutual", "batch.supervised=4", "self_supervised={steps: 30, batch: 10}")

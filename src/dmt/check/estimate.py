@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any
 
+from dmt.alignment import sample
 from dmt.config import Config
 from dmt.data.memory import DEFAULT_BYTES
 from dmt.data.parts import Parts
@@ -105,7 +106,7 @@ def estimate(
         own = stage_steps(config, parts, stage, _pseudo_labels(config, parts, stage))
         steps += own
         seconds += own * measured.seconds_a_step[kind_of(stage)]
-        looks = _stores(stage) * looks_at(config) * len(parts.unlabeled)
+        looks = _stores(stage) * looks_at(config) * _looked_at(config, len(parts.unlabeled))
         seconds += looks * measured.seconds_a_label
     scored = len(parts.test or ()) + len(parts.validation or ())
     seconds += len(plan) * scored * measured.seconds_a_score
@@ -154,6 +155,11 @@ def _stores(stage: Stage) -> int:
     if stage.pseudo is None:
         return 0
     return 2 if stage.pseudo.selection == "renormalized" else 1
+
+
+def _looked_at(config: Config, num_unlabeled: int) -> int:
+    """How many images a teacher looks at for one store: all, and those again that it is aligned by."""
+    return num_unlabeled + (len(sample(num_unlabeled)) if config.rounds.alignment != "none" else 0)
 
 
 def looks_at(config: Config) -> float:

@@ -138,7 +138,8 @@ def _shortened(config: Config, num_steps: int) -> Config:
     """One round of a few steps, whose teacher, which knows nothing yet, has all its labels taken."""
     begins = config.self_supervised
     rounds = config.rounds.model_copy(
-        update={"top_fractions": [1.0], "selection": "overall", "label_views": "plain", "calibration": "none"},
+        update={"top_fractions": [1.0], "selection": "overall", "label_views": "plain"}
+        | {"calibration": "none", "alignment": "none"},
     )
     return config.model_copy(
         update={

@@ -1,0 +1,108 @@
+"""Teachers whose labels come in the shares of the labeled set."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from scipy.optimize import minimize
+
+from dmt.alignment import MAX_IMAGES, class_offsets, sample
+from dmt.config_files import load_config
+from dmt.errors import ConfigError
+from dmt.run import run
+from tiny_runs import TINY_NETWORKS, tiny_config, tiny_parts
+
+ROUND_1 = Path("rounds") / "1" / "a"
+
+
+def some_logits(count: int = 200, num_classes: int = 4) -> torch.Tensor:
+    return 3 * torch.randn(count, num_classes, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+def by_minimizing(logits: torch.Tensor, shares: list[float]) -> np.ndarray:
+    """The offsets as the minimum of mean(logsumexp(logits + b)) - shares . b, whose gradient is means - shares."""
+    values = logits.numpy()
+
+    def loss(offsets: np.ndarray) -> float:
+        return float(np.logaddexp.reduce(values + offsets, axis=1).mean() - np.dot(shares, offsets))
+
+    found = minimize(loss, np.zeros(values.shape[1]), method="BFGS", options={"gtol": 1e-9}).x
+    return np.asarray(found - found.mean())
+
+
+@pytest.mark.parametrize("shares", [[0.25] * 4, [0.7, 0.1, 0.1, 0.1], [0.4, 0.3, 0.2, 0.1]])
+def test_offsets_against_a_general_minimizer(shares: list[float]) -> None:
+    logits = some_logits() + torch.tensor([2.0, 0.0, 0.0, -1.0])
+    offsets = class_offsets(logits, shares)
+    assert (offsets - offsets.mean()).numpy() == pytest.approx(by_minimizing(logits, shares), abs=1e-3)
+    assert (logits + offsets).softmax(dim=1).mean(dim=0).tolist() == pytest.approx(shares, rel=2e-4)
+
+
+def test_a_class_that_is_almost_never_given_gets_its_share() -> None:
+    logits = some_logits() + torch.tensor([0.0, 0.0, 0.0, -40.0])
+    assert (logits.softmax(dim=1).mean(dim=0)[3]) < 1e-10
+    means = (logits + class_offsets(logits, [0.25] * 4)).softmax(dim=1).mean(dim=0)
+    assert means.tolist() == pytest.approx([0.25] * 4, rel=1e-3)
+
+
+def test_a_class_of_unknown_share_is_left_and_the_others_share_the_rest() -> None:
+    logits = some_logits()
+    offsets = class_offsets(logits, [0.5, 0.0, 0.25, 0.25])
+    assert offsets[1] == 0
+    means = (logits + offsets).softmax(dim=1).mean(dim=0)
+    assert (means / (1 - means[1])).tolist()[::2] == pytest.approx([0.5, 0.25], rel=1e-3)
+
+
+def test_rows_that_are_not_finite_do_not_count() -> None:
+    logits = some_logits()
+    broken = torch.cat([logits, torch.full((3, 4), torch.nan), torch.full((1, 4), torch.inf)]).double()
+    assert torch.equal(class_offsets(broken, [0.25] * 4), class_offsets(logits, [0.25] * 4))
+    assert class_offsets(broken[-4:], [0.25] * 4).tolist() == [0.0] * 4
+    assert class_offsets(logits, [0.0] * 4).tolist() == [0.0] * 4
+
+
+@pytest.mark.parametrize("count", [0, 1, MAX_IMAGES, MAX_IMAGES + 1, 57_900])
+def test_a_sample_is_spread_evenly_and_never_too_large(count: int) -> None:
+    chosen = sample(count) if count else []
+    assert len(chosen) <= MAX_IMAGES
+    assert len(chosen) == count or len(chosen) > MAX_IMAGES / 2
+    assert not chosen or (chosen[0] == 0 and chosen[-1] >= count - 1 - count // MAX_IMAGES - 1)
+
+
+def aligned_config(**changes: Any) -> dict[str, Any]:
+    return tiny_config(rounds={"top_fractions": [1.0], "alignment": "labeled_shares"}, **changes)
+
+
+def labels_of(folder: Path) -> dict[str, list[Any]]:
+    table: dict[str, list[Any]] = pq.read_table(folder / ROUND_1 / "pseudo_labels" / "labels.parquet").to_pydict()
+    return table
+
+
+def test_labels_come_in_the_shares_of_the_labeled_set(tmp_path: Path) -> None:
+    run(aligned_config(), tiny_parts(), TINY_NETWORKS, run_dir=tmp_path / "aligned")
+    run(tiny_config(rounds={"top_fractions": [1.0]}), tiny_parts(), TINY_NETWORKS, run_dir=tmp_path / "plain")
+    (aligned, plain) = (labels_of(tmp_path / name) for name in ("aligned", "plain"))
+    assert len(aligned["label"]) == len(plain["label"])
+    assert aligned != plain
+    unevenness = [np.ptp(np.bincount(table["label"], minlength=3)) for table in (aligned, plain)]
+    assert unevenness[0] <= unevenness[1]
+
+
+def test_resumed_while_it_labels_it_is_the_same(tmp_path: Path) -> None:
+    first = run(aligned_config(), tiny_parts(), TINY_NETWORKS, run_dir=tmp_path / "run")
+    labels = labels_of(tmp_path / "run")
+    (tmp_path / "run" / "result.json").unlink()
+    (tmp_path / "run" / ROUND_1 / "DONE").unlink()
+    shutil.rmtree(tmp_path / "run" / ROUND_1 / "pseudo_labels")
+    again = run(aligned_config(), tiny_parts(), TINY_NETWORKS, run_dir=tmp_path / "run")
+    assert labels_of(tmp_path / "run") == labels
+    assert again["rounds"][1]["accuracy"] == first["rounds"][1]["accuracy"]
+
+
+def test_masks_have_no_aligned_teachers() -> None:
+    with pytest.raises(ConfigError, match=r"rounds\.alignment: .* classification only"):
+        load_config({"task": "segmentation", "data": {"name": "scenes"}, "rounds": {"alignment": "labeled_shares"}})
