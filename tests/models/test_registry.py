@@ -9,10 +9,8 @@ from torchvision import models
 from torchvision.models._api import WeightsEnum
 
 from dmt.errors import CheckpointError, ConfigError
-from dmt.models.adapters import narrow_fresh_head
-from dmt.models.network import Preprocessing, check_output
+from dmt.models.network import check_output
 from dmt.models.registry import MODELS, build_network, family_of
-from dmt.models.request import NetworkRequest
 from dmt.models.weights import save_weights, state_of
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -49,29 +47,30 @@ def test_every_form_of_name_gives_a_network_of_that_name_and_as_many_classes(nam
     assert (network.name, network.num_classes) == (name, 5)
 
 
-def test_a_fresh_head_of_timm_begins_no_wider_than_pytorchs_own():
-    """timm's own draw, made for a thousand classes, lies within 1 / sqrt(classes): 0.45 here."""
-    head = build("timm:mobilenetv1_100").backbone.get_classifier()
-    assert 0 < head.weight.abs().max() <= 1024**-0.5
+WIDE_HEADS = [
+    "timm:mobilenetv1_100",
+    "timm:efficientnet_b0",
+    "torchvision:efficientnet_b0",
+    "torchvision:mnasnet0_5",
+]
 
 
-@pytest.mark.parametrize("pretrained", [True, False])
-def test_a_head_that_was_trained_stays_as_it_is(pretrained):
-    model = timm.create_model("mobilenetv1_100", num_classes=10)
-    trained = model.get_classifier().weight.detach().clone()
-    assert trained.abs().max() > 0.3
-    model.pretrained_cfg["num_classes"] = 10
-    request = NetworkRequest(
-        name="timm:mobilenetv1_100",
-        num_classes=10,
-        normalization=Preprocessing(mean=(0.5,) * 3, std=(0.5,) * 3),
-        options={},
-        pretrained=pretrained,
-        head_branches=None,
-        key="networks.a",
-    )
-    narrow_fresh_head(model, request)
-    assert torch.equal(model.get_classifier().weight, trained) == pretrained
+@pytest.mark.parametrize("name", WIDE_HEADS)
+def test_a_fresh_head_begins_no_wider_than_pytorchs_own(name):
+    """The libraries' own draws, made for a thousand classes, lie within 1 / sqrt(classes): 0.45 here."""
+    head = [layer for layer in build(name).backbone.modules() if isinstance(layer, torch.nn.Linear)][-1]
+    assert head.out_features == 5
+    assert 0 < head.weight.abs().max() <= head.in_features**-0.5
+
+
+@pytest.mark.parametrize("num_classes", [1000, 10])
+def test_a_head_that_was_trained_stays_as_it_is(num_classes, monkeypatch):
+    """`pretrained` weights of as many classes bring their head; of other classes, timm draws it at random."""
+    trained = timm.create_model("mobilenetv1_100", num_classes=num_classes)
+    torch.nn.init.normal_(trained.get_classifier().weight, 1.0, 0.1)
+    monkeypatch.setattr(timm, "create_model", lambda *args, **kwargs: trained)
+    head = build("timm:mobilenetv1_100", num_classes=num_classes, weights="pretrained").backbone.get_classifier()
+    assert (head.weight.mean() > 0.9) == (num_classes == 1000)
 
 
 def test_own_networks_are_normalized_by_the_data_set_and_others_by_their_library():

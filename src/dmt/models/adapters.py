@@ -37,7 +37,9 @@ def build_timm(request: NetworkRequest) -> Network:
     """
     require_timm_name(request)
     backbone = create_timm(request, {"num_classes": request.num_classes, **request.options})
-    narrow_fresh_head(backbone, request)
+    published: Any = getattr(backbone, "pretrained_cfg", {})
+    if not (request.pretrained and request.num_classes == published.get("num_classes")):
+        narrow_head(backbone)
     preprocessing = timm_preprocessing(backbone, request)
     return Network(backbone, preprocessing, num_classes=request.num_classes, name=request.name)
 
@@ -64,6 +66,7 @@ def build_torchvision(request: NetworkRequest) -> Network:
 
     backbone = construct(create, request)
     drop_auxiliary_heads(backbone)
+    narrow_head(backbone)
     published = torchvision_weights(request.bare_name)
     preprocessing = torchvision_preprocessing(published)
     network = Network(backbone, preprocessing, num_classes=request.num_classes, name=request.name)
@@ -106,20 +109,6 @@ def create_timm(request: NetworkRequest, arguments: dict[str, Any]) -> nn.Module
     # Random weights first: a wrong option then shows before any download, as what it is.
     model = construct(lambda: create(pretrained=False), request)
     return fetch(lambda: create(pretrained=True), request) if request.pretrained else model
-
-
-def narrow_fresh_head(model: nn.Module, request: NetworkRequest) -> None:
-    """Draw a timm model's last layer anew where it is random and wider than PyTorch's own.
-
-    timm draws it within 1 / sqrt(classes) in EfficientNets and MobileNets, whatever the number of features: made for a
-    thousand classes; with ten, the first loss is about 15 instead of 2.3, and its gradients spoil pretrained weights.
-    """
-    head = getattr(model, "get_classifier", lambda: None)()
-    published = getattr(model, "pretrained_cfg", {}).get("num_classes")
-    if not isinstance(head, nn.Linear) or (request.pretrained and request.num_classes == published):
-        return
-    if head.weight.abs().max() > head.in_features**-0.5:
-        head.reset_parameters()
 
 
 def timm_preprocessing(model: nn.Module, request: NetworkRequest) -> Preprocessing:
@@ -173,6 +162,18 @@ def drop_auxiliary_heads(backbone: nn.Module) -> None:
         backbone.aux_logits = False  # type: ignore[assignment]
         for head in {"aux1", "aux2", "AuxLogits"} & set(dict(backbone.named_children())):
             setattr(backbone, head, None)
+
+
+def narrow_head(backbone: nn.Module) -> None:
+    """Draw a random last layer anew where its library's draw is wider than PyTorch's own.
+
+    Both libraries draw some (EfficientNets, MobileNets, MNASNets) within 1 / sqrt(classes), whatever the number of
+    features, and Inception's with a deviation of 0.1. That was made for a thousand classes: with ten, the first loss
+    is about 15 instead of 2.3, and its gradients spoil pretrained weights.
+    """
+    layers = [layer for layer in backbone.modules() if isinstance(layer, nn.Linear)]
+    if layers and layers[-1].weight.std() > layers[-1].in_features ** -0.5:
+        layers[-1].reset_parameters()
 
 
 def _published_state(published: Any) -> dict[str, Tensor]:
