@@ -1,5 +1,6 @@
 """Teachers whose labels come in the shares of the labeled set."""
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,15 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from scipy.optimize import minimize
+from torch import nn
 
-from dmt.alignment import MAX_IMAGES, class_offsets, sample
+from dmt.alignment import MAX_IMAGES, aligned, class_offsets, sample
 from dmt.config_files import load_config
+from dmt.data.images import ArrayImages
+from dmt.data.parts import UnlabeledPart
+from dmt.engine import Engine
 from dmt.errors import ConfigError
+from dmt.progress import Silent
 from dmt.run import run
 from tiny_runs import TINY_NETWORKS, tiny_config, tiny_parts
 
@@ -85,11 +91,62 @@ def labels_of(folder: Path) -> dict[str, list[Any]]:
 def test_labels_come_in_the_shares_of_the_labeled_set(tmp_path: Path) -> None:
     run(aligned_config(), tiny_parts(), TINY_NETWORKS, run_dir=tmp_path / "aligned")
     run(tiny_config(rounds={"top_fractions": [1.0]}), tiny_parts(), TINY_NETWORKS, run_dir=tmp_path / "plain")
-    (aligned, plain) = (labels_of(tmp_path / name) for name in ("aligned", "plain"))
-    assert len(aligned["label"]) == len(plain["label"])
-    assert aligned != plain
-    unevenness = [np.ptp(np.bincount(table["label"], minlength=3)) for table in (aligned, plain)]
+    (moved, plain) = (labels_of(tmp_path / name) for name in ("aligned", "plain"))
+    assert len(moved["label"]) == len(plain["label"])
+    assert moved != plain
+    unevenness = [np.ptp(np.bincount(table["label"], minlength=3)) for table in (moved, plain)]
     assert unevenness[0] <= unevenness[1]
+
+
+class Looked(nn.Module):
+    """Answers each image by its first pixel, which is its number."""
+
+    def __init__(self, logits: torch.Tensor) -> None:
+        super().__init__()
+        self.logits = logits.float()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.logits[(images[:, 0, 0, 0] * 255).round().long()]
+
+
+class Told(Silent):
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+
+    def message(self, text: str) -> None:
+        self.messages.append(text)
+
+
+def numbered(count: int) -> UnlabeledPart:
+    """Images whose first pixel is their number."""
+    pixels = torch.arange(count, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 2, 2)
+    return UnlabeledPart(
+        ArrayImages(pixels, torch.zeros(count, dtype=torch.int64), "x"), (*range(count),), has_truth=False
+    )
+
+
+@pytest.mark.parametrize(("bias", "warns"), [(0.0, False), (20.0, True)])
+def test_a_teacher_is_moved_and_a_run_says_when_most_labels_change(bias: float, warns: bool) -> None:
+    """A teacher that gives one class to nearly everything is wrong, or the labels' shares are not the images'."""
+    part, observer = numbered(200), Told()
+    biased = some_logits() + torch.tensor([bias, 0.0, 0.0, 0.0])
+    teacher = aligned(
+        Looked(biased),
+        part,
+        [0.25] * 4,
+        engine=Engine("fp32"),
+        batch_size=7,
+        workers=0,
+        title="round 1",
+        observer=observer,
+    )
+    assert teacher.offsets.tolist() == pytest.approx(class_offsets(biased.float().double(), [0.25] * 4).tolist())
+    answers = teacher(part.images([*range(200)]) / 255)
+    assert answers.softmax(dim=1).mean(dim=0).tolist() == pytest.approx([0.25] * 4, rel=1e-3)
+    assert len(observer.messages) == warns
+    assert all(
+        re.match(r"round 1: rounds\.alignment=labeled_shares changes \d\d% of", one) for one in observer.messages
+    )
 
 
 def test_resumed_while_it_labels_it_is_the_same(tmp_path: Path) -> None:

@@ -37,11 +37,12 @@ if engine.is_main:
 """
 
 
-def gradients(script: Path, method: str, per_class: str, *, processes: int) -> dict[str, list[float]]:
+def told(script: Path, *arguments: str, processes: int) -> dict[str, list[float]]:
+    """The last line that a script prints."""
     launch = [] if processes == 1 else ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, *launch, str(script), method, per_class],
+        [sys.executable, *launch, str(script), *arguments],
         capture_output=True,
         text=True,
         env=environment,
@@ -59,11 +60,37 @@ def test_ignored_pixels_count_once_over_all_processes(tmp_path: Path, method: st
     """The mean is over the valid sites of the whole batch (contracts, section 5), wherever they are."""
     script = tmp_path / "step.py"
     script.write_text(STEP)
-    alone, together = (gradients(script, method, per_class, processes=number) for number in (1, 2))
+    alone, together = (told(script, method, per_class, processes=number) for number in (1, 2))
     assert alone.keys() == together.keys()
     for name, values in alone.items():
         assert max(map(abs, values)) > 1e-4, f"{name} has no gradient to compare"
         assert together[name] == pytest.approx(values, rel=1e-4, abs=1e-7), name
+
+
+SHARES = f"""
+import json, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import torch
+from dmt.alignment import aligned
+from dmt.engine import Engine
+from dmt.progress import Silent
+from test_alignment import Looked, numbered, some_logits
+
+engine = Engine("fp32")
+teacher = aligned(Looked(some_logits()), numbered(200), [0.4, 0.3, 0.2, 0.1], engine=engine, batch_size=7, workers=0,
+                  title="", observer=Silent())
+everywhere = engine.gather([teacher.offsets.tolist()])
+if engine.is_main:
+    print(json.dumps({{"rank " + str(rank): offsets for rank, offsets in enumerate(everywhere)}}))
+"""
+
+
+def test_teachers_are_aligned_by_the_images_of_all_processes(tmp_path: Path) -> None:
+    script = tmp_path / "shares.py"
+    script.write_text(SHARES)
+    alone, together = (told(script, processes=number) for number in (1, 2))
+    assert len(together) == 2
+    assert together["rank 0"] == together["rank 1"] == pytest.approx(alone["rank 0"], abs=1e-6)
 
 
 STOP = f"""

@@ -11,6 +11,8 @@ from dmt.types import Observer
 
 MAX_IMAGES = 10_000
 """Of more unlabeled images, evenly spaced ones speak for all: a class of a tenth is then known to 3 % of its share."""
+SUSPICIOUS = 0.25
+"""Of the labels: when more than this are changed, the shares may be wrong rather than the teacher."""
 _MAX_PASSES = 1000
 _CLOSE = 1e-4
 """Of the share that is wanted: what a mean may be off."""
@@ -55,7 +57,14 @@ def aligned(
         observer=observer,
     )
     logits = torch.cat(engine.gather([of_batch[0].double().cpu() for _, of_batch in batches]))
-    return Aligned(teacher, class_offsets(logits, shares))
+    offsets = class_offsets(logits, shares)
+    changed = float((logits.argmax(dim=1) != (logits + offsets).argmax(dim=1)).double().mean())
+    if changed > SUSPICIOUS:
+        observer.message(
+            f"{title}: rounds.alignment=labeled_shares changes {changed:.0%} of the labels. If the unlabeled images "
+            "are not of the same shares of classes as the labeled ones, use rounds.alignment=none."
+        )
+    return Aligned(teacher, offsets)
 
 
 def sample(count: int) -> list[int]:
