@@ -171,7 +171,8 @@ def narrow_head(backbone: nn.Module) -> None:
     features, and Inception's with a deviation of 0.1. That was made for a thousand classes: with ten, the first loss
     is about 15 instead of 2.3, and its gradients spoil pretrained weights.
     """
-    layers = [layer for layer in backbone.modules() if isinstance(layer, nn.Linear)]
+    # On the meta device, where networks are built to see whether they can be, there is nothing to measure.
+    layers = [layer for layer in backbone.modules() if isinstance(layer, nn.Linear) and not layer.weight.is_meta]
     if layers and layers[-1].weight.std() > layers[-1].in_features ** -0.5:
         layers[-1].reset_parameters()
 
