@@ -30,19 +30,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--exact", type=Path, required=True, help="a text file, one image's key a line")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--tolerance", type=float, default=5.0, help="pixels that a corner that is left out may be off")
-    parser.add_argument("--least", type=int, default=150, help="pixels of the smallest region that is drawn")
+    parser.add_argument("--least", type=int, default=150, help="area within the smallest outline that is drawn")
     options = parser.parse_args(arguments)
+    names = _lines(options.data / "classes.txt")
+    keys, exact = _lines(options.data / "train.txt"), set(_lines(options.exact))
+    if unknown := exact - set(keys):
+        raise SystemExit(f"{options.exact} names {min(unknown)}, which is no image of train.txt.")
     shutil.copytree(options.data, options.output)
-    names = (options.data / "classes.txt").read_text(encoding="utf-8").split()
-    exact = set(options.exact.read_text(encoding="utf-8").split())
     confusion = torch.zeros(len(names), len(names), dtype=torch.int64)
-    for key in (options.data / "train.txt").read_text(encoding="utf-8").split():
-        if key not in exact:
-            path = options.output / "masks" / f"{key}.png"
-            confusion += _redraw(path, tolerance=options.tolerance, least=options.least, num_classes=len(names))
+    for key in (key for key in keys if key not in exact):
+        path = options.output / "masks" / f"{key}.png"
+        confusion += _redraw(path, tolerance=options.tolerance, least=options.least, num_classes=len(names))
     for name, share in zip(names, intersection_over_union(confusion).tolist(), strict=True):
         print(f"{name}: {share:.1f}")
     print(f"mean: {mean_iou(confusion):.1f}, {torch.trace(confusion) / confusion.sum():.1%} of pixels")
+
+
+def _lines(path: Path) -> list[str]:
+    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
 def _redraw(path: Path, *, tolerance: float, least: int, num_classes: int) -> torch.Tensor:
@@ -65,7 +70,7 @@ def coarse(mask: np.ndarray, *, tolerance: float, least: int) -> np.ndarray:
     Args:
         mask: `(H, W)` uint8 classes, 255 = void.
         tolerance: pixels that an outline may be off.
-        least: pixels of the smallest region that is drawn.
+        least: pixels within the smallest outline that is drawn.
     """
     regions: list[tuple[int, int, np.ndarray]] = []
     for number in np.unique(mask[mask != VOID]).tolist():

@@ -77,8 +77,8 @@ from dmt.progress import Silent
 from test_alignment import Looked, numbered, some_logits
 
 engine = Engine("fp32")
-teacher = aligned(Looked(some_logits()), numbered(200), [0.4, 0.3, 0.2, 0.1], engine=engine, batch_size=7, workers=0,
-                  title="", observer=Silent())
+teacher = aligned(Looked(some_logits()), numbered(200), [0.4, 0.3, 0.2, 0.1], seed=0, engine=engine, batch_size=7,
+                  workers=0, title="", observer=Silent())
 everywhere = engine.gather([teacher.offsets.tolist()])
 if engine.is_main:
     print(json.dumps({{"rank " + str(rank): offsets for rank, offsets in enumerate(everywhere)}}))

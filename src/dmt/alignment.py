@@ -1,21 +1,21 @@
 """Teachers whose labels come in the shares that the labeled set has (distribution alignment; not in the paper)."""
 
+import numpy as np
 import torch
+from scipy.optimize import minimize
 from torch import Tensor, nn
 
 from dmt.data.parts import UnlabeledPart
 from dmt.engine import Engine
 from dmt.inference import infer
 from dmt.models.aligned import Aligned
+from dmt.randomness import generator
 from dmt.types import Observer
 
 MAX_IMAGES = 10_000
-"""Of more unlabeled images, evenly spaced ones speak for all: a class of a tenth is then known to 3 % of its share."""
+"""Of more unlabeled images, as many at random speak for all: a class of a tenth is then known to 3 % of its share."""
 SUSPICIOUS = 0.25
 """Of the labels: when more than this are changed, the shares may be wrong rather than the teacher."""
-_MAX_PASSES = 1000
-_CLOSE = 1e-4
-"""Of the share that is wanted: what a mean may be off."""
 
 
 def aligned(
@@ -23,6 +23,7 @@ def aligned(
     unlabeled: UnlabeledPart,
     shares: list[float],
     *,
+    seed: int,
     engine: Engine,
     batch_size: int,
     workers: int,
@@ -31,13 +32,14 @@ def aligned(
 ) -> Aligned:
     """A teacher whose mean probabilities over the unlabeled images are the classes' shares.
 
-    ReMixMatch (Berthelot et al., 2020) multiplies probabilities by the quotient of the two once; here that is repeated
-    until the means fit, which corrects a teacher of few labels further.
+    ReMixMatch (Berthelot et al., 2020) multiplies probabilities by the quotient of the two once; here the means fit,
+    which corrects a teacher of few labels further.
 
     Args:
         teacher: images -> logits `(N, C)`.
-        unlabeled: what it will label; a sample of it is looked at.
-        shares: that the classes are believed to have, adding up to 1; 0 = unknown, left as the teacher has it.
+        unlabeled: what it will label; `MAX_IMAGES` of them are looked at.
+        shares: that the classes are believed to have, adding up to 1; 0 = unknown, as the teacher has it.
+        seed: of the run, which draws the images that are looked at.
         engine: see `infer`, as the others.
         batch_size: images a batch.
         workers: processes that load images.
@@ -49,7 +51,7 @@ def aligned(
     """
     batches = infer(
         [teacher],
-        unlabeled.subset(sample(len(unlabeled))),
+        unlabeled.subset(sample(len(unlabeled), seed=seed)),
         engine=engine,
         batch_size=batch_size,
         workers=workers,
@@ -67,32 +69,34 @@ def aligned(
     return Aligned(teacher, offsets)
 
 
-def sample(count: int) -> list[int]:
-    """The positions of the images that speak for `count` unlabeled ones."""
-    return list(range(0, count, -(-count // MAX_IMAGES)))
+def sample(count: int, *, seed: int) -> list[int]:
+    """The positions of the images that speak for `count` unlabeled ones, in order."""
+    return sorted(generator(seed, "alignment").permutation(count)[:MAX_IMAGES].tolist())
 
 
 def class_offsets(logits: Tensor, shares: list[float]) -> Tensor:
     """What to add to the logits so that the mean probability of each class is its share.
 
-    Each pass moves every class by the logarithm of what its mean lacks (iterative proportional fitting, which
-    converges: the offsets are the minimum of a convex function).
+    These are the b of the least mean(logsumexp(logits + b)) - shares . b, a convex function whose gradient is the means
+    less the shares.
 
     Args:
         logits: `(n, C)` float64; rows that are not finite do not count.
-        shares: `(C,)`; 0 = unknown: the class's offset is 0, and the others share what it leaves.
+        shares: `(C,)`; 0 = unknown: such a class keeps its mean, and the others share what it leaves.
 
     Returns:
-        `(C,)` float64; 0 throughout where no row is finite.
+        `(C,)` float64, whose mean is 0; 0 throughout where no row is finite, or no share is known.
     """
     logits, wanted = logits[logits.isfinite().all(dim=1)], torch.tensor(shares, dtype=torch.float64)
-    offsets, known = torch.zeros_like(wanted), wanted > 0
-    if len(logits) == 0 or not known.any():
-        return offsets
-    for _ in range(_MAX_PASSES):
-        means = (logits + offsets).softmax(dim=1).mean(dim=0)
-        lacking = torch.where(known, wanted * means[known].sum() / means.clamp(min=1e-300), 1.0)
-        offsets += lacking.log()
-        if (lacking - 1).abs().max() < _CLOSE:
-            break
-    return offsets
+    if len(logits) == 0 or not wanted.any():
+        return torch.zeros_like(wanted)
+    means = logits.softmax(dim=1).mean(dim=0)
+    wanted = torch.where(wanted > 0, wanted * means[wanted > 0].sum(), means)
+
+    def loss(offsets: np.ndarray) -> tuple[float, np.ndarray]:
+        moved = logits + torch.from_numpy(offsets)
+        value = moved.logsumexp(dim=1).mean() - wanted @ torch.from_numpy(offsets)
+        return float(value), (moved.softmax(dim=1).mean(dim=0) - wanted).numpy()
+
+    found = minimize(loss, np.zeros(len(wanted)), jac=True, method="L-BFGS-B", options={"ftol": 0, "gtol": 1e-6}).x
+    return torch.from_numpy(found - found.mean())

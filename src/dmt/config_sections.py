@@ -131,8 +131,9 @@ class RoundsConfig(Section):
     alignment: Literal["none", "labeled_shares"] = "none"
     """How often a teacher gives each class: none is as it does (the paper); labeled_shares: its logits are moved, class
     by class, until its mean probabilities over the unlabeled images are the classes' shares of the labeled set, so that
-    no class swallows another one (not in the paper; classification). Right where labeled and unlabeled images are of
-    the same shares."""
+    no class swallows another one (not in the paper; classification). For labeled and unlabeled images of the same
+    shares: labels drawn class by class, or hundreds of them drawn at random, and many unlabeled images of each class;
+    shares that are wrong make labels wrong."""
     strangers: Literal["keep", "leave_out"] = "keep"
     """What becomes of unlabeled images that seem to belong to no class, since two teachers (the other network's, or the
     round before's) label them differently and both are unsure: they are counted, or counted and left out

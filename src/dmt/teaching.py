@@ -179,6 +179,7 @@ def _teacher(setting: Setting, arm: Arm, teaching: Stage, *, title: str) -> nn.M
         teacher,
         arm.parts.unlabeled,
         class_shares(setting, arm),
+        seed=config.seed,
         engine=setting.engine,
         batch_size=config.batch.size,
         workers=config.workers,

@@ -101,6 +101,12 @@ def test_aligned_teachers_look_twice(tmp_path: Path) -> None:
     assert looks_twice.seconds - plain.seconds == pytest.approx(2 * 5 * 0.5)
 
 
+def test_where_nothing_is_unlabeled_nobody_is_aligned(tmp_path: Path) -> None:
+    report = check("digits-20", ["method=oracle", "rounds.alignment=labeled_shares"], clock=clock_of(0.5))
+    assert report.estimate is not None
+    assert report.estimate.seconds > 0
+
+
 def test_a_self_supervised_start_is_made_once_a_network_and_sees_each_image_twice(tmp_path: Path) -> None:
     plain, _, _ = estimated(tmp_path, "scheme=mutual", "batch.supervised=4")
     begun, _, _ = estimated(tmp_path, "scheme=mutual", "batch.supervised=4", "self_supervised={steps: 30, batch: 10}")

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any
 
-from dmt.alignment import sample
+from dmt.alignment import MAX_IMAGES
 from dmt.config import Config
 from dmt.data.memory import DEFAULT_BYTES
 from dmt.data.parts import Parts
@@ -159,7 +159,7 @@ def _stores(stage: Stage) -> int:
 
 def _looked_at(config: Config, num_unlabeled: int) -> int:
     """How many images a teacher looks at for one store: all, and those again that it is aligned by."""
-    return num_unlabeled + (len(sample(num_unlabeled)) if config.rounds.alignment != "none" else 0)
+    return num_unlabeled + (min(num_unlabeled, MAX_IMAGES) if config.rounds.alignment != "none" else 0)
 
 
 def looks_at(config: Config) -> float:

@@ -79,8 +79,8 @@ def _classes(facts: Facts, backbone: Backbone, *, has_gpu: bool) -> list[Entry]:
               "A student goes on from its own weights of the last round; `scratch` (the paper's) needs longer rounds."),
         Entry("rounds", {"top_fractions": [0.2, 0.4, 0.6, 0.8, 1.0], "selection": "class_prior"},
               "The surest pseudo labels first, more each round. class_prior: no class gets more than its share of "
-              "your labels; where unlabeled images are of other shares, take per_class. Where they are of the same, "
-              "alignment: labeled_shares is worth about a point more."),
+              "your labels; where unlabeled images are of other shares, take per_class. alignment: labeled_shares may "
+              "add a point or two, where these shares are surely right (docs: method, aligned teachers)."),
     ]  # fmt: skip
     if backbone.is_pretrained:
         entries.append(_adamw(5.0e-4))

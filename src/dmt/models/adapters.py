@@ -39,7 +39,7 @@ def build_timm(request: NetworkRequest) -> Network:
     backbone = create_timm(request, {"num_classes": request.num_classes, **request.options})
     published: Any = getattr(backbone, "pretrained_cfg", {})
     if not (request.pretrained and request.num_classes == published.get("num_classes")):
-        narrow_head(backbone)
+        narrow_head(backbone, request.num_classes)
     preprocessing = timm_preprocessing(backbone, request)
     return Network(backbone, preprocessing, num_classes=request.num_classes, name=request.name)
 
@@ -66,7 +66,7 @@ def build_torchvision(request: NetworkRequest) -> Network:
 
     backbone = construct(create, request)
     drop_auxiliary_heads(backbone)
-    narrow_head(backbone)
+    narrow_head(backbone, request.num_classes)
     published = torchvision_weights(request.bare_name)
     preprocessing = torchvision_preprocessing(published)
     network = Network(backbone, preprocessing, num_classes=request.num_classes, name=request.name)
@@ -164,16 +164,20 @@ def drop_auxiliary_heads(backbone: nn.Module) -> None:
             setattr(backbone, head, None)
 
 
-def narrow_head(backbone: nn.Module) -> None:
-    """Draw a random last layer anew where its library's draw is wider than PyTorch's own.
+def narrow_head(backbone: nn.Module, num_classes: int) -> None:
+    """Draw a random last layer as PyTorch does where its library's draw is so wide that logits exceed features.
 
-    Both libraries draw some (EfficientNets, MobileNets, MNASNets) within 1 / sqrt(classes), whatever the number of
+    Both libraries draw some (EfficientNets, MobileNets, MNASNets, DLA) by the number of classes, whatever the number of
     features, and Inception's with a deviation of 0.1. That was made for a thousand classes: with ten, the first loss
-    is about 15 instead of 2.3, and its gradients spoil pretrained weights.
+    is up to 15 instead of 2.3, and its gradients spoil pretrained weights.
     """
     # On the meta device, where networks are built to see whether they can be, there is nothing to measure.
-    layers = [layer for layer in backbone.modules() if isinstance(layer, nn.Linear) and not layer.weight.is_meta]
-    if layers and layers[-1].weight.std() > layers[-1].in_features ** -0.5:
+    layers = [
+        layer
+        for layer in backbone.modules()
+        if isinstance(layer, nn.Linear | nn.Conv2d) and len(layer.weight) == num_classes and not layer.weight.is_meta
+    ]
+    if layers and layers[-1].weight.std() > layers[-1].weight[0].numel() ** -0.5:
         layers[-1].reset_parameters()
 
 
