@@ -38,6 +38,12 @@ def test_a_set_without_a_fault_ends_with_0_and_an_estimate(call: Call, tmp_path:
     assert out.splitlines()[-1] == "0 errors, 0 warnings, 0 notes. Next: dmt train mine.yaml"
 
 
+def test_the_next_command_has_the_same_changes(call: Call, tmp_path: Path) -> None:
+    class_folders(tmp_path)
+    _, out, _ = call("check", "mine.yaml", "seed=3", "rounds={top_fractions: [1.0]}", "--no-timing")
+    assert out.splitlines()[-1].endswith("Next: dmt train mine.yaml seed=3 'rounds={top_fractions: [1.0]}'")
+
+
 def test_masks_are_counted_in_pixels(call: Call, tmp_path: Path) -> None:
     masked(tmp_path)
     status, out, _ = call("check", "mine.yaml", "--no-timing")

@@ -1,6 +1,8 @@
 """`dmt check`: everything that can be known of a run before it."""
 
 import json
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,7 +59,7 @@ def check_config(
     if as_json:
         typer.echo(json.dumps(report.as_json(), indent=2, ensure_ascii=False, allow_nan=False))
     else:
-        show(report, Console(highlight=False))
+        show(report, Console(highlight=False), changes=overrides or [])
     if not report.is_fit:
         raise typer.Exit(2)
 
@@ -74,8 +76,8 @@ def progress_on_terminal() -> "Observer":
     return LiveView(console) if console.is_terminal else Silent()
 
 
-def show(report: "Report", console: Console) -> None:
-    """Print a report for people."""
+def show(report: "Report", console: Console, *, changes: Sequence[str] = ()) -> None:
+    """Print a report for people; `changes` go into the command that is next."""
     if report.places:
         console.print(_parts_table(report))
     if 0 < len(report.as_json()["class_names"]) <= _CLASSES_SHOWN:
@@ -87,7 +89,7 @@ def show(report: "Report", console: Console) -> None:
         console.print(line, soft_wrap=True)
     counts = {level: report.findings.number(level) for level in ("error", "warning", "note")}
     told = ", ".join(f"{count:,} {name}{'s' * (count != 1)}" for name, count in counts.items())
-    after = f"dmt train {report.config}" if report.is_fit else "mend the errors first"
+    after = shlex.join(["dmt", "train", report.config, *changes]) if report.is_fit else "mend the errors first"
     console.print(f"{told}. Next: {escape(after)}", soft_wrap=True)
 
 
