@@ -70,7 +70,6 @@ def test_ignored_pixels_count_once_over_all_processes(tmp_path: Path, method: st
 SHARES = f"""
 import json, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-import torch
 from dmt.alignment import aligned
 from dmt.engine import Engine
 from dmt.progress import Silent
