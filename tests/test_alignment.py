@@ -1,5 +1,6 @@
 """Teachers whose labels come in the shares of the labeled set."""
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -12,12 +13,13 @@ import torch
 from scipy.optimize import minimize
 from torch import nn
 
-from dmt.alignment import MAX_IMAGES, aligned, class_offsets, sample
+from dmt.alignment import MAX_IMAGES, Alignment, align, class_offsets, sample
 from dmt.config_files import load_config
 from dmt.data.images import ArrayImages
 from dmt.data.parts import UnlabeledPart
 from dmt.engine import Engine
 from dmt.errors import ConfigError
+from dmt.models.aligned import Aligned
 from dmt.progress import Silent
 from dmt.run import run
 from tiny_runs import TINY_NETWORKS, tiny_config, tiny_parts
@@ -110,6 +112,48 @@ def test_a_run_labels_nearer_to_the_labeled_shares(tmp_path: Path) -> None:
     assert uneven[1] < uneven[0] / 2
 
 
+def test_a_result_tells_what_alignment_moved(tmp_path: Path) -> None:
+    """Of a teacher that gives one class to nearly all images, most labels change; without alignment nothing is told."""
+    short = {"supervised": {"steps": 3}, "ema": None}
+    result = run(aligned_config(**short), tiny_parts(), TINY_NETWORKS, run_dir=tmp_path / "aligned")
+    plain = run(
+        tiny_config(rounds={"top_fractions": [1.0]}, **short), tiny_parts(), TINY_NETWORKS, run_dir=tmp_path / "plain"
+    )
+    row = result["rounds"][1]
+    kept = json.loads((tmp_path / "aligned" / ROUND_1 / "alignment.json").read_text())
+    before, after = (labels_of(tmp_path / name)["label"] for name in ("plain", "aligned"))
+    changed = sum(first != second for first, second in zip(before, after, strict=True))
+    assert 0 < changed < len(before)  # or the rest would show nothing
+    assert row["labels_moved"] == pytest.approx(100 * changed / len(before), abs=1e-4)
+    assert row["alignment_offsets"] == pytest.approx(kept["offsets"], abs=1e-4)
+    assert not {"labels_moved", "alignment_offsets"} & set(plain["rounds"][1])
+    assert "labels_moved" not in result["rounds"][0]
+
+
+def test_a_teacher_is_aligned_once_a_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not again for CBST's second ranking, nor when a stage goes on; what is kept is what labels."""
+    asked: list[str] = []
+
+    def counted(*args: Any, title: str, **kwargs: Any) -> Alignment:
+        asked.append(title)
+        return align(*args, title=title, **kwargs)
+
+    monkeypatch.setattr("dmt.teaching.align", counted)
+    config = tiny_config(
+        method="cbst", rounds={"top_fractions": [0.5], "alignment": "labeled_shares", "selection": "renormalized"}
+    )
+    folder = tmp_path / "run"
+    run(config, tiny_parts(), TINY_NETWORKS, run_dir=folder)
+    first = labels_of(folder)
+    assert len(asked) == 1
+    for name in ("result.json", f"{ROUND_1}/DONE"):
+        (folder / name).unlink()
+    shutil.rmtree(folder / ROUND_1 / "pseudo_labels")
+    run(config, tiny_parts(), TINY_NETWORKS, run_dir=folder)
+    assert len(asked) == 1
+    assert labels_of(folder) == first
+
+
 class Looked(nn.Module):
     """Answers each image by its first pixel, which is its number."""
 
@@ -142,7 +186,7 @@ def test_a_teacher_is_moved_and_a_run_says_when_many_labels_change(bias: float, 
     """A teacher that gives one class to nearly everything is wrong, or the labels' shares are not the images'."""
     part, observer = numbered(200), Told()
     biased = some_logits() + torch.tensor([bias, 0.0, 0.0, 0.0])
-    teacher = aligned(
+    found = align(
         Looked(biased),
         part,
         [0.25] * 4,
@@ -153,8 +197,10 @@ def test_a_teacher_is_moved_and_a_run_says_when_many_labels_change(bias: float, 
         title="round 1",
         observer=observer,
     )
-    assert teacher.offsets.tolist() == pytest.approx(class_offsets(biased.float().double(), [0.25] * 4).tolist())
+    assert list(found.offsets) == pytest.approx(class_offsets(biased.float().double(), [0.25] * 4).tolist())
+    teacher = Aligned(Looked(biased), torch.tensor(found.offsets))
     answers = teacher(part.images([*range(200)]) / 255)
+    assert found.moved == pytest.approx(float((answers.argmax(dim=1) != biased.argmax(dim=1)).double().mean()))
     assert answers.softmax(dim=1).mean(dim=0).tolist() == pytest.approx([0.25] * 4, rel=1e-3)
     assert len(observer.messages) == warns
     assert all(
@@ -165,6 +211,7 @@ def test_a_teacher_is_moved_and_a_run_says_when_many_labels_change(bias: float, 
 def test_labeling_again_gives_the_same_labels(tmp_path: Path) -> None:
     first = run(aligned_config(), tiny_parts(), TINY_NETWORKS, run_dir=tmp_path / "run")
     labels = labels_of(tmp_path / "run")
+    (tmp_path / "run" / ROUND_1 / "alignment.json").unlink()
     (tmp_path / "run" / "result.json").unlink()
     (tmp_path / "run" / ROUND_1 / "DONE").unlink()
     shutil.rmtree(tmp_path / "run" / ROUND_1 / "pseudo_labels")

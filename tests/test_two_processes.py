@@ -70,15 +70,15 @@ def test_ignored_pixels_count_once_over_all_processes(tmp_path: Path, method: st
 SHARES = f"""
 import json, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-from dmt.alignment import aligned
+from dmt.alignment import align
 from dmt.engine import Engine
 from dmt.progress import Silent
 from test_alignment import Looked, numbered, some_logits
 
 engine = Engine("fp32")
-teacher = aligned(Looked(some_logits()), numbered(200), [0.4, 0.3, 0.2, 0.1], seed=0, engine=engine, batch_size=7,
-                  workers=0, title="", observer=Silent())
-everywhere = engine.gather([teacher.offsets.tolist()])
+found = align(Looked(some_logits()), numbered(200), [0.4, 0.3, 0.2, 0.1], seed=0, engine=engine, batch_size=7,
+              workers=0, title="", observer=Silent())
+everywhere = engine.gather([list(found.offsets)])
 if engine.is_main:
     print(json.dumps({{"rank " + str(rank): offsets for rank, offsets in enumerate(everywhere)}}))
 """

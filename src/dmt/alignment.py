@@ -1,5 +1,7 @@
 """Teachers whose labels come in the shares that the labeled set has (distribution alignment; not in the paper)."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from scipy.optimize import minimize
@@ -8,7 +10,6 @@ from torch import Tensor, nn
 from dmt.data.parts import UnlabeledPart
 from dmt.engine import Engine
 from dmt.inference import infer
-from dmt.models.aligned import Aligned
 from dmt.randomness import generator
 from dmt.types import Observer
 
@@ -18,7 +19,20 @@ SUSPICIOUS = 0.25
 """Of the labels: when more than this are changed, the shares may be wrong rather than the teacher."""
 
 
-def aligned(
+@dataclass(frozen=True)
+class Alignment:
+    """What a teacher is moved by.
+
+    Attributes:
+        offsets: `(C,)`, added to its logits.
+        moved: share of the images looked at whose label that changes, 0 to 1.
+    """
+
+    offsets: tuple[float, ...]
+    moved: float
+
+
+def align(
     teacher: nn.Module,
     unlabeled: UnlabeledPart,
     shares: list[float],
@@ -29,8 +43,8 @@ def aligned(
     workers: int,
     title: str,
     observer: Observer,
-) -> Aligned:
-    """A teacher whose mean probabilities over the unlabeled images are the classes' shares.
+) -> Alignment:
+    """What moves a teacher's mean probabilities over the unlabeled images to the classes' shares.
 
     ReMixMatch (Berthelot et al., 2020) multiplies probabilities by the quotient of the two once; here the means fit,
     which corrects a teacher of few labels further.
@@ -60,13 +74,13 @@ def aligned(
     )
     logits = torch.cat(engine.gather([of_batch[0].double().cpu() for _, of_batch in batches]))
     offsets = class_offsets(logits, shares)
-    changed = float((logits.argmax(dim=1) != (logits + offsets).argmax(dim=1)).double().mean())
-    if changed > SUSPICIOUS:
+    moved = float((logits.argmax(dim=1) != (logits + offsets).argmax(dim=1)).double().mean())
+    if moved > SUSPICIOUS:
         observer.message(
-            f"{title}: rounds.alignment=labeled_shares changes {changed:.0%} of the labels. If the unlabeled images "
+            f"{title}: rounds.alignment=labeled_shares changes {moved:.0%} of the labels. If the unlabeled images "
             "are not of the same shares of classes as the labeled ones, use rounds.alignment=none."
         )
-    return Aligned(teacher, offsets)
+    return Alignment(tuple(offsets.tolist()), moved)
 
 
 def sample(count: int, *, seed: int) -> list[int]:

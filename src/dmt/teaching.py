@@ -1,20 +1,23 @@
 """What a stage is taught by: its teacher's pseudo labels, and what a result tells of them."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from dmt.alignment import aligned
+from dmt.alignment import Alignment, align
 from dmt.config_files import config_hash
 from dmt.config_sections import RoundsConfig
 from dmt.data.pseudo_labels import Provenance, PseudoLabels, PseudoStore, PseudoSummary, WithoutLabels
 from dmt.data.pseudo_table import LabelStore
 from dmt.errors import DataError
 from dmt.evaluate import pseudo_label_figures
+from dmt.files import read_json, write_json
 from dmt.label import Predict, label, renormalized_by, weights_hash
 from dmt.metrics import best_temperature
+from dmt.models.aligned import Aligned
 from dmt.models.calibrated import Calibrated
 from dmt.models.label_views import LabelViews
 from dmt.models.windowed import Windowed
@@ -48,6 +51,7 @@ def pseudo_labels(setting: Setting, arm: Arm, stage: Stage) -> tuple[PseudoLabel
         facts["strangers"] = int(strange.sum())
     if (temperature := _temperature(setting, arm, _teaching(setting, stage.pseudo))) is not None:
         facts["teacher_temperature"] = round(temperature, 4)
+    facts |= _alignment_facts(_alignment_path(arm, stage))
     return pseudo, facts | _truth_figures(setting, arm, pseudo)
 
 
@@ -138,7 +142,7 @@ def _labeled_store(
     if not store.is_whole():
         require_label_space(setting, arm, stage)
         label(
-            _teacher(setting, arm, teaching, title=arm.title(stage)),
+            _teacher(setting, arm, stage, teaching),
             arm.parts.unlabeled,
             store,
             predict=predict,
@@ -167,15 +171,24 @@ def _teaching(setting: Setting, spec: PseudoSpec) -> Stage:
     return stage_of(setting.plan, spec.teacher, spec.teacher_round)
 
 
-def _teacher(setting: Setting, arm: Arm, teaching: Stage, *, title: str) -> nn.Module:
+def _teacher(setting: Setting, arm: Arm, stage: Stage, teaching: Stage) -> nn.Module:
     """The trained network as it labels: calibrated, by the views and with the shares of classes that are asked for."""
-    config = setting.config
     network = load_trained(setting, arm, teaching)
     temperature = _temperature(setting, arm, teaching)
-    teacher = _with_views(network if temperature is None else Calibrated(network, temperature), config.rounds)
-    if config.rounds.alignment == "none":
+    if temperature is not None:
+        network = Calibrated(network, temperature)
+    teacher = _with_views(network, setting.config.rounds)
+    if setting.config.rounds.alignment == "none":
         return teacher
-    return aligned(
+    return Aligned(teacher, torch.tensor(_alignment(setting, arm, stage, teaching, teacher).offsets))
+
+
+def _alignment(setting: Setting, arm: Arm, stage: Stage, teaching: Stage, teacher: nn.Module) -> Alignment:
+    """What a stage's teacher is moved by: found once, and kept beside its labels."""
+    path, config = _alignment_path(arm, stage), setting.config
+    if path.is_file():
+        return _read_alignment(path)
+    found = align(
         teacher,
         arm.parts.unlabeled,
         class_shares(setting, arm),
@@ -183,9 +196,30 @@ def _teacher(setting: Setting, arm: Arm, teaching: Stage, *, title: str) -> nn.M
         engine=setting.engine,
         batch_size=config.batch.size,
         workers=config.workers,
-        title=f"{title}: shares of classes by {teaching.title}",
+        title=f"{arm.title(stage)}: shares of classes by {teaching.title}",
         observer=setting.observer,
     )
+    if setting.engine.is_main:
+        write_json(path, asdict(found))
+    setting.engine.wait()
+    return found
+
+
+def _alignment_path(arm: Arm, stage: Stage) -> Path:
+    return arm.path(stage) / "alignment.json"
+
+
+def _read_alignment(path: Path) -> Alignment:
+    stored = read_json(path)
+    return Alignment(tuple(stored["offsets"]), stored["moved"])
+
+
+def _alignment_facts(path: Path) -> dict[str, Any]:
+    """What a result tells of it; nothing of runs that had no such file yet."""
+    if not path.is_file():
+        return {}
+    found = _read_alignment(path)
+    return {"alignment_offsets": [round(x, 4) for x in found.offsets], "labels_moved": round(100 * found.moved, 4)}
 
 
 def _temperature(setting: Setting, arm: Arm, teaching: Stage) -> float | None:
