@@ -1,11 +1,12 @@
-"""`dmt compare` in pictures: figures by the number of labels (the paper's Fig. 8) or after each round (Fig. 11).
+"""`dmt compare` in pictures: figures by the number of labels (the paper's Fig. 8), or after each round (Fig. 11).
 
     python benchmarks/curves.py labels runs/compare/digits-*/compare.csv --candidates dmt --output labels.png
     python benchmarks/curves.py rounds runs/compare/digits-20/compare.csv --candidates cbst,dmt --output rounds.png
+    python benchmarks/curves.py classes runs/compare/camvid-46/compare.csv --candidates dmt --output classes.png
 
 Points are means over the seeds, before any pick, bars one standard deviation. Over labels, the labels alone are drawn
 beside the last rounds; over rounds, network a is drawn, round 0 is the labels alone, and the run folders beside the
-tables are read. Needs matplotlib.
+tables are read. Over classes it is the same with a line for each class of one candidate. Needs matplotlib.
 """
 
 import argparse
@@ -13,14 +14,21 @@ import csv
 import json
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from statistics import mean, stdev
 
 from matplotlib.figure import Figure
 
 from dmt.compare.validation import by_validation
+from dmt.report.files import read_run
+from dmt.report.tables import class_names
 
-AXES = {"labels": "labels", "rounds": "round (0: the labels alone)"}
+BY_ROUND = "round (0: the labels alone)"
+AXES = {"labels": "labels", "rounds": BY_ROUND, "classes": BY_ROUND}
+
+STYLES = [{"marker": marker, "color": f"C{number}"} for marker in "os" for number in range(10)]
+"""Of lines: ten colors, then the same ones with another marker."""
 
 Points = dict[str, dict[int, list[float]]]
 """Figures of all seeds, by line and place on the axis."""
@@ -40,9 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for record in csv.DictReader(table.open(encoding="utf-8"))
     ]
     names = options.candidates.split(",")
-    points = over_labels(records, names) if options.over == "labels" else over_rounds(records, names)
-    if empty := [line for line, places in points.items() if not places]:
-        raise SystemExit(f"No table has a candidate called {', '.join(empty)}.")
+    if empty := set(names) - {record["candidate"] for record in records}:
+        raise SystemExit(f"No table has a candidate called {', '.join(sorted(empty))}.")
+    if options.over == "classes" and len(names) > 1:
+        raise SystemExit(f"Found --candidates {options.candidates}; classes are drawn of one candidate.")
+    points = {"labels": over_labels, "rounds": over_rounds, "classes": over_classes}[options.over](records, names)
     draw(points, records[0], over=options.over, path=options.output)
     for line, places in points.items():
         shown = ", ".join(f"{place:,}: {mean(figures):.1f}" for place, figures in sorted(places.items()))
@@ -75,14 +85,29 @@ def over_rounds(records: Sequence[dict[str, str]], names: Sequence[str]) -> Poin
     return points
 
 
+def over_classes(records: Sequence[dict[str, str]], names: Sequence[str]) -> Points:
+    """Each class of a candidate's network a after each round, as `over_rounds`."""
+    points: Points = defaultdict(lambda: defaultdict(list))
+    for record in (record for record in records if record["candidate"] in names):
+        run = read_run(Path(record["folder"]) / record["run"])
+        of_round = {stage.row["round"]: stage for stage in reversed(run.stages) if stage.row["network"] == "a"}
+        for number, stage in of_round.items():
+            of_class = stage.scores[record["judges"]].per_class(class_names(run))
+            for name, figure in of_class.items():
+                if figure is not None:
+                    points[name][number].append(figure)
+    return points
+
+
 def draw(points: Points, about: dict[str, str], *, over: str, path: Path) -> None:
-    """A line for each candidate; the axis of labels is logarithmic."""
+    """A line for each candidate, or class without bars; the axis of labels is logarithmic."""
+    many = over == "classes"
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.subplots()
-    for line, places in points.items():
+    for (line, places), style in zip(points.items(), cycle(STYLES), strict=False):
         ordered = [figures for _, figures in sorted(places.items())]
-        spreads = [stdev(figures) if len(figures) > 1 else 0.0 for figures in ordered]
-        axes.errorbar(sorted(places), list(map(mean, ordered)), yerr=spreads, marker="o", capsize=3, label=line)
+        bars = None if many else [stdev(figures) if len(figures) > 1 else 0.0 for figures in ordered]
+        axes.errorbar(sorted(places), list(map(mean, ordered)), yerr=bars, capsize=3, label=line, **style)
     axes.set_xscale("log" if over == "labels" else "linear")
     ticks = sorted({place for places in points.values() for place in places})
     axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks], minor=False)
@@ -90,7 +115,7 @@ def draw(points: Points, about: dict[str, str], *, over: str, path: Path) -> Non
     figure_name = about["figure"].replace("_", " ")
     axes.set(title=about["dataset"], xlabel=AXES[over], ylabel=f"{figure_name} ({about['judges']}), percent")
     axes.grid(alpha=0.3)
-    axes.legend()
+    axes.legend(**({"loc": "center left", "bbox_to_anchor": (1, 0.5), "fontsize": "small"} if many else {}))
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
 

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from dmt.scores import load_scores
 from scripts import load_script
 
 
@@ -84,6 +85,31 @@ def test_means_by_round(tmp_path: Path, capsys: pytest.CaptureFixture[str], judg
     assert Image.open(tmp_path / "by_round.png").width > 300
     with pytest.raises(SystemExit, match="No table has a candidate called cbst"):
         script.main([*arguments, "--candidates", "cbst"])
+
+
+def test_classes_by_round_are_those_of_a_slow_count(
+    digits_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = load_script("benchmarks/curves.py")
+    header = "candidate,seed,run,dataset,judges,figure"
+    (tmp_path / "compare.csv").write_text(f"{header}\ndmt,0,{digits_run},digits,test,accuracy\n")
+    arguments = ["classes", str(tmp_path / "compare.csv"), "--output", str(tmp_path / "classes.png")]
+    script.main([*arguments, "--candidates", "dmt"])
+    rounds = {"0": "supervised", "1": "rounds/1/a"}
+    scores = {
+        number: load_scores(digits_run / folder / "scores.safetensors")["test"] for number, folder in rounds.items()
+    }
+    lines = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
+    assert [*lines] == [str(digit) for digit in range(10)]
+    for digit, line in lines.items():
+        shown = dict(re.findall(r"(\d+): (\d+\.\d)", line))
+        for number, of_part in scores.items():
+            answers = list(zip(of_part.probabilities.tolist(), of_part.targets.tolist(), strict=True))
+            right = [row.index(max(row)) == int(digit) for row, target in answers if target == int(digit)]
+            assert float(shown[number]) == pytest.approx(100 * sum(right) / len(right), abs=0.051)
+    assert Image.open(tmp_path / "classes.png").width > 300
+    with pytest.raises(SystemExit, match="of one candidate"):
+        script.main([*arguments, "--candidates", "dmt,dmt"])
 
 
 def row_of(number: int, figure: float) -> dict[str, object]:
