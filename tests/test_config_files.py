@@ -1,4 +1,5 @@
 import json
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -263,6 +264,21 @@ def test_every_preset_validates_plans_and_names_what_exists(name: str) -> None:
         network = getattr(config.networks, label)
         try_network(config.task, network.name, json.dumps(network.options), network.head_branches)
     assert preset_text(name).startswith("#"), "a preset begins with its source, command, expected figure and time"
+
+
+def test_sizes_for_a_gpu_that_presets_name_are_settings() -> None:
+    """They cannot be run here; but what is named is there."""
+    found = 0
+    for name in preset_names():
+        header = preset_text(name).replace("\n#  ", "")
+        for command in re.findall(r"^# GPU: +(dmt train .*?)  \(", header, re.MULTILINE):
+            config = load_config(command.split()[2], command.split()[3:])
+            assert command.split()[2] == name
+            network = config.networks.a
+            try_network(config.task, network.name, json.dumps(network.options), network.head_branches)
+            assert config.batch.size >= load_config(name).batch.size
+            found += 1
+    assert found >= 3
 
 
 def test_unused_keys_of_methods_exist() -> None:
