@@ -14,7 +14,7 @@ from torch import nn
 
 from dmt.checkpoint import load_checkpoint
 from dmt.config_files import load_config
-from dmt.engine import Engine, resolve_precision
+from dmt.engine import Engine, peak_memory_mb, reset_peak_memory, resolve_precision
 from dmt.errors import ConfigError
 from dmt.methods.base import dynamic_rule, offline_step
 from dmt.types import Batch
@@ -84,6 +84,16 @@ def test_a_stage_without_a_checkpoint_begins_with_a_fresh_loss_scale(
     monkeypatch.setattr(engine, "restore_scaler", restored.append)
     assert load_checkpoint(tmp_path / "none", {}, engine=engine, config_hash="") == 0
     assert restored == [{}]
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="only where the system can forget a peak")
+def test_a_peak_of_memory_can_be_forgotten() -> None:
+    held = torch.ones(2**26)  # 256 MB
+    before = peak_memory_mb(held.device)
+    del held
+    assert peak_memory_mb(torch.device("cpu")) >= before
+    reset_peak_memory()
+    assert peak_memory_mb(torch.device("cpu")) < before - 200
 
 
 def test_fp16_needs_a_gpu() -> None:

@@ -6,12 +6,14 @@ notebook may train one run in bf16 and the next in fp32.
 """
 
 import atexit
+import contextlib
 import math
 import platform
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -202,6 +204,14 @@ def peak_memory_mb(device: torch.device) -> int:
     import resource  # not on Windows
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 2**10
+
+
+def reset_peak_memory() -> None:
+    """Forget the most that was held before, where the system can: of several runs in one process, each has its own."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    with contextlib.suppress(OSError):  # Linux alone has it, and a container may forbid it
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def environment(engine: Engine) -> dict[str, Any]:

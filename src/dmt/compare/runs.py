@@ -12,6 +12,7 @@ from dmt.compare.validation import by_validation
 from dmt.config import Config
 from dmt.data.catalog import load_dataset
 from dmt.data.images import DataSet
+from dmt.engine import reset_peak_memory
 from dmt.errors import ConfigError, DMTError, StoppedError
 from dmt.files import read_json
 from dmt.methods import build_method
@@ -98,6 +99,7 @@ def _result(candidate: Candidate, seed: int, path: Path, data: "_Data", watch: W
         return finished
     neighbours = sorted(path.parent.glob(f"*-seed{seed}-*"))
     images = data.of(config)
+    reset_peak_memory()
     with _named(candidate):
         if watch is None:
             return run(config, images, run_dir=path, neighbours=neighbours)
