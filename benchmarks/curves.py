@@ -92,6 +92,8 @@ def over_classes(records: Sequence[dict[str, str]], names: Sequence[str]) -> Poi
         run = read_run(Path(record["folder"]) / record["run"])
         of_round = {stage.row["round"]: stage for stage in reversed(run.stages) if stage.row["network"] == "a"}
         for number, stage in of_round.items():
+            if record["judges"] not in stage.scores:
+                raise SystemExit(f"{run.folder}/{stage.folder} holds no scores of the {record['judges']} part.")
             of_class = stage.scores[record["judges"]].per_class(class_names(run))
             for name, figure in of_class.items():
                 if figure is not None:

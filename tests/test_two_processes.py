@@ -117,7 +117,7 @@ class Signalled(nn.Module):
             os.kill(os.getpid(), signal.SIGTERM)
         return self.inner(images)
 
-config = tiny_config(ema=None, rounds={{"top_fractions": [1.0]}})
+config = tiny_config(ema=None, rounds={{"top_fractions": [1.0], "alignment": "labeled_shares"}})
 outcome = "finished"
 try:
     with orderly_stop():
@@ -149,3 +149,5 @@ def test_a_signal_to_one_process_stops_all_at_the_same_step(tmp_path: Path) -> N
     assert outcome(script, tmp_path / "whole", at=-1) == ["finished", "finished"]
     results = [json.loads((tmp_path / name / "result.json").read_text()) for name in ("run", "whole")]
     assert results[0]["final"] == results[1]["final"]
+    # What the main process found and wrote is what both went on with.
+    assert results[0]["rounds"][1]["alignment_offsets"] == results[1]["rounds"][1]["alignment_offsets"]

@@ -209,7 +209,7 @@ def peak_memory_mb(device: torch.device) -> int:
 def reset_peak_memory() -> None:
     """Forget the most that was held before, where the system can: of several runs in one process, each has its own."""
     if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
+        torch.cuda.reset_peak_memory_stats(PartialState().device)
     with contextlib.suppress(OSError):  # Linux alone has it, and a container may forbid it
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 

@@ -186,7 +186,7 @@ def _teacher(setting: Setting, arm: Arm, stage: Stage, teaching: Stage) -> nn.Mo
 def _alignment(setting: Setting, arm: Arm, stage: Stage, teaching: Stage, teacher: nn.Module) -> Alignment:
     """What a stage's teacher is moved by: found once, and kept beside its labels."""
     path, config = _alignment_path(arm, stage), setting.config
-    if path.is_file():
+    if setting.engine.gather([path.is_file()])[0]:  # the main process's word: a shared disk may show it late to others
         return _read_alignment(path)
     found = align(
         teacher,
@@ -206,7 +206,8 @@ def _alignment(setting: Setting, arm: Arm, stage: Stage, teaching: Stage, teache
 
 
 def _alignment_path(arm: Arm, stage: Stage) -> Path:
-    return arm.path(stage) / "alignment.json"
+    """Among the labels that it moved: whoever deletes these, since another teacher made them, deletes it as well."""
+    return arm.path(stage) / "pseudo_labels" / "alignment.json"
 
 
 def _read_alignment(path: Path) -> Alignment:
