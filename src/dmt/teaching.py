@@ -184,7 +184,7 @@ def _teacher(setting: Setting, arm: Arm, stage: Stage, teaching: Stage) -> nn.Mo
 
 
 def _alignment(setting: Setting, arm: Arm, stage: Stage, teaching: Stage, teacher: nn.Module) -> Alignment:
-    """What a stage's teacher is moved by: found once, and kept beside its labels."""
+    """What a stage's teacher is moved by: found once, and kept among its labels."""
     path, config = _alignment_path(arm, stage), setting.config
     if setting.engine.gather([path.is_file()])[0]:  # the main process's word: a shared disk may show it late to others
         return _read_alignment(path)
