@@ -26,8 +26,8 @@ class ExportError(DMTError):
     """A bundle or a file for other programs that cannot be written, or does not say what the network says."""
 
 
-class PartlyReadError(DMTError):
-    """Some of the inputs could not be read; what was made of the others is there."""
+class PartlyDoneError(DMTError):
+    """Some inputs could not be read, or some runs came to nothing; what was made of the others is there."""
 
     exit_status = 3
 

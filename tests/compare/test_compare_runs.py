@@ -1,14 +1,16 @@
 """Whole comparisons: the same bits as runs on their own, nothing run twice, round 0 shared where it is the same."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from dmt import round_0
+from dmt.cli.main import main
 from dmt.compare import candidates_of, compare, runs
 from dmt.config import Config
-from dmt.errors import DMTError
+from dmt.errors import DMTError, NonFiniteError
 from dmt.run import run
 
 TINY = """extends: digits-20
@@ -108,3 +110,64 @@ def test_mistakes_are_found_before_anything_runs(tiny, tmp_path, variant, words)
     with pytest.raises(DMTError, match=words):
         compare(candidates_of(tiny, ["dmt"], [variant]), [0], folder=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
+
+
+HOT = "hot: optimizer.lr=1.0e+30 supervised.steps=20"
+
+
+def test_a_candidate_that_diverges_is_left_out_and_the_others_go_on(tiny, tmp_path, monkeypatch) -> None:
+    ran: list[Path] = []
+    monkeypatch.setattr(
+        runs,
+        "run",
+        lambda *given, run_dir, **keywords: (ran.append(run_dir), run(*given, run_dir=run_dir, **keywords))[1],
+    )
+    candidates = candidates_of(tiny, ["dmt"], [HOT])
+    both = compare(candidates, [0, 1], folder=tmp_path / "runs")
+    assert both.names == ["dmt"]
+    assert sorted(both.results) == [("dmt", 0), ("dmt", 1)]
+    assert list(both.diverged) == ["hot"]
+    assert both.diverged["hot"].startswith("hot, seed 0: ")
+    assert "NaN or infinite" in both.diverged["hot"]
+    assert len(ran) == 3  # what diverged with one seed is not run with the next
+    assert [row.name for row in both.rows()] == ["supervised", "dmt"]
+
+
+def test_nothing_is_compared_where_every_candidate_diverges(tiny, tmp_path) -> None:
+    with pytest.raises(NonFiniteError, match="hot, seed 0: "):
+        compare(
+            candidates_of(
+                tiny, [], [HOT], changes=["method=supervised", "optimizer.lr=1.0e+20", "supervised.steps=20"]
+            ),
+            [0],
+            folder=tmp_path / "runs",
+        )
+
+
+def test_the_command_writes_the_tables_of_the_others_and_says_what_is_missing(
+    tiny, tmp_path, capsys, monkeypatch
+) -> None:
+    folder = tmp_path / "runs"
+    command = [
+        "dmt",
+        "compare",
+        tiny,
+        "--methods",
+        "supervised",
+        "--variant",
+        HOT,
+        "--seeds",
+        "0",
+        "--runs",
+        str(folder),
+    ]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    assert exit_.value.code == 3
+    message = " ".join(capsys.readouterr().err.split())
+    assert "Left out, since a run diverged: hot, seed 0: " in message
+    table = (folder / "compare.md").read_text()
+    assert "Left out, since a run diverged: hot, seed 0: " in table
+    assert "| supervised |" in table
+    assert len((folder / "compare.csv").read_text().splitlines()) == 2

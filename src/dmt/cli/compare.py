@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from dmt.cli.live import LiveView
-from dmt.errors import StoppedError
+from dmt.errors import PartlyDoneError, StoppedError
 from dmt.files import check_output, write_text
 from dmt.signals import orderly_stop
 
@@ -64,10 +64,12 @@ def compare(
     """Run methods and variants of a preset over seeds, on the same splits and budget, and print how they compare.
 
     Every run is kept in a folder of its own under --runs: the same command reads what is finished and goes on with the
-    rest. The tables are written there as well, as compare.md and compare.csv.
+    rest. The tables are written there as well, as compare.md and compare.csv. A candidate whose run diverges is left
+    out of them; the others go on, and the exit status is 3.
     """
     from dmt.compare import as_csv, as_markdown, candidates_of, parse_seeds  # with torch, which takes seconds to load
     from dmt.compare import compare as run_all
+    from dmt.compare.tables import left_out
     from dmt.engine import is_main_process
     from dmt.methods import settings_without_effect
 
@@ -96,6 +98,8 @@ def compare(
     for table in _tables(comparison):
         console.print(table)
     console.print(f"Written to {escape(str(folder))}: compare.md, compare.csv.", soft_wrap=True)
+    if comparison.diverged:
+        raise PartlyDoneError("\n".join(left_out(comparison)).strip())
 
 
 compare.__doc__ = f"{compare.__doc__}\n\n{EXAMPLES}"

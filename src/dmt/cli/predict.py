@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from dmt.cli.live import LiveView
 from dmt.cli.models import DEFAULT_OVERLAP, BatchSize, Ensemble, ModelPath, Overlap, WindowSize, Workers, window_of
-from dmt.errors import ConfigError, PartlyReadError
+from dmt.errors import ConfigError, PartlyDoneError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -130,5 +130,5 @@ def _finish(console: Console, outcome: "Outcome", output: Path, *, what: str, se
         total, count = len(outcome.problems) + outcome.num_written, len(outcome.problems)
         listed = f"{unreadable_list(output)} lists them with the reasons."
         if not outcome.num_written:
-            raise PartlyReadError(f"None of {total:,} files could be read; {listed}")
-        raise PartlyReadError(f"{count:,} of {total:,} files could not be read; {listed} The others are done.")
+            raise PartlyDoneError(f"None of {total:,} files could be read; {listed}")
+        raise PartlyDoneError(f"{count:,} of {total:,} files could not be read; {listed} The others are done.")

@@ -3,7 +3,7 @@
 import itertools
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -87,6 +87,7 @@ class Comparison:
         results: contents of result.json, by name and seed.
         folders: of the runs, likewise.
         judges: the labels whose figures the results hold: `test`, or `validation` (see `by_validation`).
+        diverged: candidates that a run of met NaN or infinite values, with what it said; they are none of the names.
     """
 
     names: Sequence[str]
@@ -94,6 +95,7 @@ class Comparison:
     results: Mapping[tuple[str, int], Mapping[str, Any]]
     folders: Mapping[tuple[str, int], Path]
     judges: Judges = "test"
+    diverged: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def headline(self) -> str:

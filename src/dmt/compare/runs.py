@@ -1,9 +1,9 @@
 """Running what is to be compared: ordinary runs, in folders that their settings name."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from dmt.assemble import draw_split, learnable, load_data, resolve_validation
 from dmt.compare.candidates import Candidate, run_folder
@@ -13,7 +13,7 @@ from dmt.config import Config
 from dmt.data.catalog import load_dataset
 from dmt.data.images import DataSet
 from dmt.engine import reset_peak_memory
-from dmt.errors import ConfigError, DMTError, StoppedError
+from dmt.errors import ConfigError, DMTError, NonFiniteError, StoppedError
 from dmt.files import read_json
 from dmt.methods import build_method
 from dmt.networks import network_builder
@@ -22,6 +22,9 @@ from dmt.types import Observer
 
 Watch = Callable[[Candidate, int, Path], AbstractContextManager[Observer]]
 """Called before each run that is not finished yet; its context lasts as long as the run."""
+
+Key: TypeAlias = tuple[str, int]
+"""A candidate's name and a seed."""
 
 
 def compare(
@@ -35,7 +38,8 @@ def compare(
     """Run every candidate with every seed, and put their results side by side.
 
     Runs of the same seed and number of labels share their split, whatever the method. A finished run is read, one that
-    was stopped goes on, and networks of round 0 that two runs share are trained once.
+    was stopped goes on, and networks of round 0 that two runs share are trained once. A candidate whose run diverges is
+    left out from then on, and the others go on without it.
 
     Args:
         candidates: lines of the comparison.
@@ -46,19 +50,41 @@ def compare(
 
     Raises:
         ConfigError: a config that is wrong, or runs without the labels that are to judge: before anything runs.
+        NonFiniteError: every candidate diverged.
         DMTError: as runs do.
     """
     data = _Data()
     for candidate in candidates:
-        with _named(candidate):
+        with _named(candidate.name):
             _try(candidate.config(seeds[0]), data, judges)
     # Seed by seed: whoever stops early has whole pairs.
     runs = [(candidate, seed) for seed in seeds for candidate in candidates]
     folders = {(one.name, seed): run_folder(folder, one.config(seed)) for one, seed in runs}
-    results = {(one.name, seed): _result(one, seed, folders[one.name, seed], data, watch) for one, seed in runs}
+    results, diverged = _run_all(runs, folders, data, watch)
+    names = [candidate.name for candidate in candidates if candidate.name not in diverged]
+    if not names:
+        raise NonFiniteError("\n".join(diverged.values()))
+    # A mean without the seed that diverged would flatter.
+    results = {key: result for key, result in results.items() if key[0] in names}
     if judges == "validation":
         results = {key: by_validation(result) for key, result in results.items()}
-    return Comparison([candidate.name for candidate in candidates], list(seeds), results, folders, judges)
+    return Comparison(names, list(seeds), results, folders, judges, diverged)
+
+
+def _run_all(
+    runs: Sequence[tuple[Candidate, int]], folders: Mapping[Key, Path], data: "_Data", watch: Watch | None
+) -> tuple[dict[Key, dict[str, Any]], dict[str, str]]:
+    """Results by name and seed, and what the candidates said that diverged, which get no further run."""
+    results: dict[Key, dict[str, Any]] = {}
+    diverged: dict[str, str] = {}
+    for candidate, seed in runs:
+        if candidate.name in diverged:
+            continue
+        try:
+            results[candidate.name, seed] = _result(candidate, seed, folders[candidate.name, seed], data, watch)
+        except NonFiniteError as error:
+            diverged[candidate.name] = str(error)
+    return results, diverged
 
 
 def _try(config: Config, data: "_Data", judges: Judges) -> None:
@@ -82,14 +108,14 @@ def _try(config: Config, data: "_Data", judges: Judges) -> None:
 
 
 @contextmanager
-def _named(candidate: Candidate) -> Iterator[None]:
+def _named(name: str) -> Iterator[None]:
     """Errors within say whose they are; those that tell how to go on stay as they are."""
     try:
         yield
     except StoppedError:
         raise
     except DMTError as error:
-        raise type(error)(f"{candidate.name}: {error}") from error
+        raise type(error)(f"{name}: {error}") from error
 
 
 def _result(candidate: Candidate, seed: int, path: Path, data: "_Data", watch: Watch | None) -> dict[str, Any]:
@@ -100,7 +126,7 @@ def _result(candidate: Candidate, seed: int, path: Path, data: "_Data", watch: W
     neighbours = sorted(path.parent.glob(f"*-seed{seed}-*"))
     images = data.of(config)
     reset_peak_memory()
-    with _named(candidate):
+    with _named(f"{candidate.name}, seed {seed}"):
         if watch is None:
             return run(config, images, run_dir=path, neighbours=neighbours)
         with watch(candidate, seed, path) as observer:

@@ -70,7 +70,13 @@ def as_markdown(comparison: Comparison, *, command: str) -> str:
     parts = [f"{comparison.title}\n", *_table(headings(comparison, by_seed=True), lines(comparison, by_seed=True))]
     if differences := comparison.differences():
         parts += ["", *_table(DIFFERENCE_HEADINGS, [difference_cells(*one) for one in differences])]
-    return "\n".join([*parts, "", LEGEND, "", f"`{command}`", ""])
+    parts += ["", *left_out(comparison)]
+    return "\n".join([*parts, LEGEND, "", f"`{command}`", ""])
+
+
+def left_out(comparison: Comparison) -> list[str]:
+    """A paragraph for each candidate that diverged, and so is in no table."""
+    return [f"Left out, since a run diverged: {message}\n" for message in comparison.diverged.values()]
 
 
 def as_csv(comparison: Comparison) -> str:
