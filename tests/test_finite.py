@@ -130,6 +130,12 @@ def test_weights_that_went_bad_by_themselves_are_not_written(tmp_path: Path, mon
     assert not (tmp_path / "run/supervised/checkpoint").exists()
 
 
+def test_bad_weights_of_one_process_end_the_run_on_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Engine, "gather", lambda _, values: [*values, False] if values == [True] else list(values))
+    with pytest.raises(NonFiniteError, match="A weight is NaN or infinite"):
+        run(tiny_config(), tiny_parts(), TINY_NETWORKS, run_dir=tmp_path / "run")
+
+
 class FiniteLossBrokenGradient(nn.Module):
     """The root of 0 has no finite gradient, and adds nothing to a finite loss."""
 

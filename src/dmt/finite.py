@@ -68,7 +68,8 @@ class FiniteGuard:
         Raises:
             NonFiniteError: when a weight is NaN or infinite.
         """
-        if not all(bool(weight.isfinite().all()) for weight in self._weights):
+        finite = all(bool(weight.isfinite().all()) for weight in self._weights)
+        if not all(self._engine.gather([finite])):
             raise self._error(f"A weight is NaN or infinite after step {done - 1}")
 
     def _copies(self) -> list[Tensor]:

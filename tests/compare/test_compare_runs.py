@@ -115,22 +115,29 @@ def test_mistakes_are_found_before_anything_runs(tiny, tmp_path, variant, words)
 HOT = "hot: optimizer.lr=1.0e+30 supervised.steps=20"
 
 
-def test_a_candidate_that_diverges_is_left_out_and_the_others_go_on(tiny, tmp_path, monkeypatch) -> None:
-    ran: list[Path] = []
-    monkeypatch.setattr(
-        runs,
-        "run",
-        lambda *given, run_dir, **keywords: (ran.append(run_dir), run(*given, run_dir=run_dir, **keywords))[1],
+@pytest.mark.parametrize("diverging_seed", [0, 1])
+@pytest.mark.parametrize("judges", ["test", "validation"])
+def test_a_candidate_that_diverges_is_left_out_and_the_others_go_on(
+    tiny, tmp_path, monkeypatch, diverging_seed, judges
+) -> None:
+    ran: list[str] = []
+
+    def diverging(config: Config, *arguments, **keywords):
+        ran.append(f"{config.method} {config.seed}")
+        if config.method == "curriculum_labeling" and config.seed == diverging_seed:
+            raise NonFiniteError("The loss is NaN.")
+        return run(config, *arguments, **keywords)
+
+    monkeypatch.setattr(runs, "run", diverging)
+    candidates = candidates_of(
+        tiny, ["curriculum_labeling", "dmt"], changes=["validation.source=extra", "validation.size=20"]
     )
-    candidates = candidates_of(tiny, ["dmt"], [HOT])
-    both = compare(candidates, [0, 1], folder=tmp_path / "runs")
-    assert both.names == ["dmt"]
-    assert sorted(both.results) == [("dmt", 0), ("dmt", 1)]
-    assert list(both.diverged) == ["hot"]
-    assert both.diverged["hot"].startswith("hot, seed 0: ")
-    assert "NaN or infinite" in both.diverged["hot"]
-    assert len(ran) == 3  # what diverged with one seed is not run with the next
-    assert [row.name for row in both.rows()] == ["supervised", "dmt"]
+    found = compare(candidates, [0, 1], folder=tmp_path / "runs", judges=judges)
+    assert found.names == ["dmt"]
+    assert list(found.results) == list(found.folders) == [("dmt", 0), ("dmt", 1)]
+    assert found.diverged == {"curriculum_labeling": f"curriculum_labeling, seed {diverging_seed}: The loss is NaN."}
+    assert ran == ["curriculum_labeling 0", "dmt 0", *["curriculum_labeling 1"] * diverging_seed, "dmt 1"]
+    assert {record["candidate"] for record in found.records()} == {"dmt"}
 
 
 def test_nothing_is_compared_where_every_candidate_diverges(tiny, tmp_path) -> None:

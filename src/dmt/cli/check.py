@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from dmt.cli.examples import add_examples
+
 if TYPE_CHECKING:
     from dmt.check import Report
     from dmt.check.findings import Finding
@@ -64,7 +66,7 @@ def check_config(
         raise typer.Exit(2)
 
 
-check_config.__doc__ = f"{check_config.__doc__}\n\n{EXAMPLES}"
+add_examples(check_config, EXAMPLES)
 
 
 def progress_on_terminal() -> "Observer":

@@ -15,8 +15,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from dmt.cli.examples import add_examples
 from dmt.cli.live import LiveView
-from dmt.errors import PartlyDoneError, StoppedError
+from dmt.errors import NonFiniteError, PartlyDoneError, StoppedError
 from dmt.files import check_output, write_text
 from dmt.signals import orderly_stop
 
@@ -102,7 +103,7 @@ def compare(
         raise PartlyDoneError("\n".join(left_out(comparison)).strip())
 
 
-compare.__doc__ = f"{compare.__doc__}\n\n{EXAMPLES}"
+add_examples(compare, EXAMPLES)
 
 
 class _Watch:
@@ -118,8 +119,12 @@ class _Watch:
 
         began = time.monotonic()
         self._console.print(f"{escape(candidate.name)}, seed {seed}")
-        with _OneRun(self._console) as view:
-            yield view
+        try:
+            with _OneRun(self._console) as view:
+                yield view
+        except NonFiniteError:
+            self._console.print("  [yellow]diverged[/], left out from here on")
+            raise
         if is_main_process():
             write_report(path)
         note = f"{time.monotonic() - began:.0f} s, {path}"

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from dmt.cli.examples import add_examples
 from dmt.cli.live import LiveView
 from dmt.cli.models import DEFAULT_OVERLAP, BatchSize, Ensemble, ModelPath, Overlap, WindowSize, Workers, window_of
 
@@ -92,7 +93,7 @@ def evaluate(
         console.print(f"Everything is in [bold]{escape(str(output))}[/].", soft_wrap=True)
 
 
-evaluate.__doc__ = f"{evaluate.__doc__}\n\n{EXAMPLES}"
+add_examples(evaluate, EXAMPLES)
 
 _TITLES = {
     "accuracy": "accuracy",

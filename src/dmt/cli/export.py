@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from dmt.cli.examples import add_examples
 from dmt.cli.models import Ensemble, ModelPath
 from dmt.errors import ConfigError
 from dmt.files import check_output
@@ -72,4 +73,4 @@ def export(
     console.print(f"[bold]{escape(str(folder))}[/]: {escape(told)}", soft_wrap=True)
 
 
-export.__doc__ = f"{export.__doc__}\n\n{EXAMPLES}"
+add_examples(export, EXAMPLES)

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from dmt.cli.check import progress_on_terminal
+from dmt.cli.examples import add_examples
 from dmt.errors import ConfigError
 from dmt.files import check_output
 
@@ -81,4 +82,4 @@ def init(
     )
 
 
-init.__doc__ = f"{init.__doc__}\n\n{EXAMPLES}"
+add_examples(init, EXAMPLES)

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from dmt.cli.examples import add_examples
 from dmt.cli.live import LiveView
 from dmt.cli.models import DEFAULT_OVERLAP, BatchSize, Ensemble, ModelPath, Overlap, WindowSize, Workers, window_of
 from dmt.errors import ConfigError, PartlyDoneError
@@ -81,7 +82,7 @@ def predict(
     _finish(console, outcome, output, what=predictor.what, seconds=time.monotonic() - began)
 
 
-predict.__doc__ = f"{predict.__doc__}\n\n{EXAMPLES}"
+add_examples(predict, EXAMPLES)
 
 
 def _refuse(given: bool, why: str) -> None:

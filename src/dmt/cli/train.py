@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from dmt.cli.examples import add_examples
 from dmt.cli.live import LiveView, result_table
 from dmt.config_files import load_config
 from dmt.errors import ConfigError, RunFolderError, StoppedError
@@ -74,7 +75,7 @@ def _stored_config(folder: Path, run_dir: Path | None) -> str:
     return str(path)
 
 
-train.__doc__ = f"{train.__doc__}\n\n{EXAMPLES}"
+add_examples(train, EXAMPLES)
 
 
 def train_and_print(

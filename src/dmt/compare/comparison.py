@@ -87,7 +87,8 @@ class Comparison:
         results: contents of result.json, by name and seed.
         folders: of the runs, likewise.
         judges: the labels whose figures the results hold: `test`, or `validation` (see `by_validation`).
-        diverged: candidates that a run of met NaN or infinite values, with what it said; they are none of the names.
+        diverged: candidates that were left out, and so are not among the names, each with the error of its run that met
+            NaN or infinite values.
     """
 
     names: Sequence[str]

@@ -38,8 +38,8 @@ def compare(
     """Run every candidate with every seed, and put their results side by side.
 
     Runs of the same seed and number of labels share their split, whatever the method. A finished run is read, one that
-    was stopped goes on, and networks of round 0 that two runs share are trained once. A candidate whose run diverges is
-    left out from then on, and the others go on without it.
+    was stopped goes on, and networks of round 0 that two runs share are trained once. A candidate that diverges with
+    one seed is left out with all of them; it gets no further run, and the others go on.
 
     Args:
         candidates: lines of the comparison.
@@ -66,6 +66,7 @@ def compare(
         raise NonFiniteError("\n".join(diverged.values()))
     # A mean without the seed that diverged would flatter.
     results = {key: result for key, result in results.items() if key[0] in names}
+    folders = {key: folders[key] for key in results}
     if judges == "validation":
         results = {key: by_validation(result) for key, result in results.items()}
     return Comparison(names, list(seeds), results, folders, judges, diverged)
