@@ -8,7 +8,7 @@ from dmt.scores import Scores
 from dmt.types import Stage
 
 MAX_UNEQUAL_POINTS = 5.0
-"""A weaker network that starts further behind than this drags the stronger one down (docs/results.md)."""
+"""Further behind than this, a run warns that the weaker network may hold the stronger one back."""
 
 
 @dataclass(frozen=True)
