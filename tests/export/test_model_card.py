@@ -1,5 +1,7 @@
 """What the model card says, and that odd text cannot break it."""
 
+import json
+import shutil
 from pathlib import Path
 
 import yaml
@@ -49,4 +51,27 @@ def test_odd_text_breaks_nothing(digits_run: Path) -> None:
     card = model_card(odd)
     assert head_of(card)["license"] == "x: [y] --- # no"
     assert "a\\|b, \\<script\\>, new line, \\`code\\`" in card
-    assert "None: the run had no test part." in card
+    assert "None: the run had neither a test part nor labels for choices." in card
+
+
+def test_a_run_without_a_test_part_shows_the_labels_for_choices(digits_run: Path) -> None:
+    figures = {"supervised": {"accuracy": 71.25}, "final": {"accuracy": 90.0}}
+    description = dmt.load(digits_run).description.model_copy(update={"metrics": {"validation": figures}})
+    card = model_card(description)
+    assert "on the test part" not in card
+    assert "| on the labels for choices, % | accuracy |\n|---|---|\n" in card
+    assert "| the labels alone (baseline) | 71.2 |\n| picked network | 90.0 |\n\nThese labels chose" in card
+
+
+def test_figures_of_the_labels_for_choices_are_those_of_the_run(digits_run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(digits_run, folder)
+    result = json.loads((folder / "result.json").read_text())
+    figures = {f"round {row['round']}, network {row['network']}": 50.0 + row["round"] for row in result["rounds"]}
+    for row in result["rounds"]:
+        row["validation"] = {"accuracy": 50.0 + row["round"]}
+    picked = result["picked"]["what"]
+    assert figures[picked] > 50.0
+    (folder / "result.json").write_text(json.dumps(result))
+    shown = dmt.load(folder).description.metrics["validation"]
+    assert shown == {"supervised": {"accuracy": 50.0}, "final": {"accuracy": figures[picked]}}

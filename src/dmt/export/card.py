@@ -80,15 +80,26 @@ def _use(description: Description) -> str:
 
 
 def _figures(description: Description) -> str:
-    rows = [(words, description.metrics.get(key)) for key, words in _ROWS.items()]
+    tables = [_table("on the test part, %", description.metrics)]
+    by_validation = description.metrics.get("validation")
+    if isinstance(by_validation, Mapping) and (table := _table("on the labels for choices, %", by_validation)):
+        note = "These labels chose between the networks, and so flatter the one that they picked."
+        tables.append(f"{table}\n{note}\n")
+    shown = "\n".join(filter(None, tables))
+    return "## Figures\n\n" + (shown or "None: the run had neither a test part nor labels for choices.\n")
+
+
+def _table(title: str, metrics: Mapping[str, Any]) -> str:
+    """A line for each kind of network that has figures; empty where none has."""
+    rows = [(words, metrics.get(key)) for key, words in _ROWS.items()]
     found = [(words, row) for words, row in rows if isinstance(row, Mapping) and any(name in row for name in _FIGURES)]
     if not found:
-        return "## Figures\n\nNone: the run had no test part.\n"
+        return ""
     names = [name for name in _FIGURES if any(name in row for _, row in found)]
-    lines = [f"| on the test part, % | {' | '.join(name.replace('_', ' ') for name in names)} |"]
+    lines = [f"| {title} | {' | '.join(name.replace('_', ' ') for name in names)} |"]
     lines.append(f"|---|{'---|' * len(names)}")
     lines += [f"| {words} | {' | '.join(_number(row.get(name)) for name in names)} |" for words, row in found]
-    return "## Figures\n\n" + "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n"
 
 
 def _data(description: Description) -> str:

@@ -58,7 +58,7 @@ def bundle_of_run(folder: Path, *, takes_real_numbers: bool = False) -> Bundle:
             networks={name: _network(config, stages[name], weights[name], told[name]) for name in stages},
             picked=_short_name(picked),
             ensemble=tuple(_short_name(stage) for stage in together),
-            metrics={key: run.result[key] for key in _METRICS if key in run.result},
+            metrics={key: run.result[key] for key in _METRICS if key in run.result} | _by_validation(run),
             data={key: run.result[key] for key in _DATA_FIGURES if key in run.result},
             training={key: run.result[key] for key in _TRAINING_FACTS if key in run.result},
             **_seen(config, told[_short_name(picked)]),
@@ -69,6 +69,13 @@ def bundle_of_run(folder: Path, *, takes_real_numbers: bool = False) -> Bundle:
             f"{path} does not say what its network is for ({' '.join(str(error).split())}); was it written by dmt?"
         ) from error
     return Bundle(source=folder, description=description, weights=weights)
+
+
+def _by_validation(run: RunFiles) -> dict[str, Any]:
+    """Figures of the labels for choices, where there were any: of the labels alone, and of what they picked."""
+    stages = {"supervised": run.stages[0], "final": story.final_stage(run)}
+    figures = {key: stage.row["validation"] for key, stage in stages.items() if "validation" in stage.row}
+    return {"validation": figures} if figures else {}
 
 
 def _last_round(run: RunFiles) -> list[StageFiles]:
