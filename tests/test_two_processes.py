@@ -151,3 +151,13 @@ def test_a_signal_to_one_process_stops_all_at_the_same_step(tmp_path: Path) -> N
     assert results[0]["final"] == results[1]["final"]
     # What the main process found and wrote is what both went on with.
     assert results[0]["rounds"][1]["alignment_offsets"] == results[1]["rounds"][1]["alignment_offsets"]
+
+
+def test_clocks_that_disagree_hold_nobody_up(tmp_path: Path) -> None:
+    clocks = (
+        "from dmt.checkpoint import CheckpointClock\nCheckpointClock.is_due = lambda *_: rank == {rank}\noutcome = "
+    )
+    for rank in (0, 1):
+        script = tmp_path / f"clocks{rank}.py"
+        script.write_text(STOP.replace("outcome = ", clocks.format(rank=rank), 1))
+        assert outcome(script, tmp_path / f"run{rank}", at=-1) == ["finished", "finished"]

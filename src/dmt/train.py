@@ -95,7 +95,9 @@ def train(training: Training, *, engine: Engine, observer: Observer, metrics: Me
             logs = _close_window(window, guard, done)
             if engine.is_main:
                 metrics.write({"stage": training.stream, "step": done, **logs})
-            if is_stopping or (clock.is_due(len(window)) and done < training.steps):
+            # By the main process's clock, on all of them: the check of the weights is a meeting.
+            is_due = engine.gather([clock.is_due(len(window))])[0]
+            if is_stopping or (is_due and done < training.steps):
                 guard.check_weights(done=done)
                 _write_checkpoint(training, done, engine)
             # Last, since telling may fail: of processes in a pipe, a signal may have ended the one that listens.
