@@ -155,19 +155,8 @@ def test_the_command_writes_the_tables_of_the_others_and_says_what_is_missing(
     tiny, tmp_path, capsys, monkeypatch
 ) -> None:
     folder = tmp_path / "runs"
-    command = [
-        "dmt",
-        "compare",
-        tiny,
-        "--methods",
-        "supervised",
-        "--variant",
-        HOT,
-        "--seeds",
-        "0",
-        "--runs",
-        str(folder),
-    ]
+    changed = ["--methods", "supervised", "--variant", HOT]
+    command = ["dmt", "compare", tiny, *changed, "--seeds", "0", "--runs", str(folder)]
     monkeypatch.setattr(sys, "argv", command)
     with pytest.raises(SystemExit) as exit_:
         main()
