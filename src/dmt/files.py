@@ -44,7 +44,9 @@ def write_atomic(path: Path, write: Callable[[Path], object], *, durable: bool =
         temporary.unlink(missing_ok=True)
         raise
     if durable:
-        _sync(path.parent)
+        # Some file systems cannot sync a folder; the rename itself stands.
+        with contextlib.suppress(OSError):
+            _sync(path.parent)
 
 
 def check_output(path: Path, *, is_folder: bool = False) -> None:
@@ -125,10 +127,8 @@ def _apply_umask(path: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    # Some file systems cannot sync a folder; the rename itself stands.
-    with contextlib.suppress(OSError):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dmt.data.images import ArrayImages
-from dmt.data.splits import Split, difference_maximized, draw_split, folds
+from dmt.data.splits import Split, difference_maximized, draw_split, folds, split_known
 from dmt.errors import ConfigError, DataError
 
 NAMES = tuple("abcdefghij")
@@ -93,6 +93,27 @@ def test_cut_takes_the_end_of_the_labeled_set() -> None:
     assert counts(split.labeled).tolist() == [3] * 10
     assert counts(split.validation).tolist() == [2] * 10
     assert split.unlabeled == draw(50).unlabeled
+
+
+@pytest.mark.parametrize(
+    ("numbers", "cut"), [((500, 50, 50), [50, 5, 5]), ((40, 3, 2), [2, 1, 1]), ((9, 1, 1), [3, 0, 0])]
+)
+def test_cut_takes_each_class_in_its_share_and_leaves_none_without_a_label(
+    numbers: tuple[int, ...], cut: list[int]
+) -> None:
+    labels = np.repeat(np.arange(3), numbers)
+    split = split_known(
+        np.arange(len(labels)),
+        labels,
+        num_classes=3,
+        num_unlabeled=None,
+        validation_source="cut",
+        validation_size=None,
+        generator=np.random.default_rng(0),
+        class_names="abc",
+    )
+    assert np.bincount(labels[list(split.validation)], minlength=3).tolist() == cut
+    assert sorted(split.labeled + split.validation) == list(range(len(labels)))
 
 
 def test_default_validation_size() -> None:

@@ -36,6 +36,12 @@ def test_gray_photographs_are_gray() -> None:
     assert photo("", image).pixels.tolist() == [[[3 * y + x] * 3 for x in range(3)] for y in range(2)]
 
 
+@pytest.mark.parametrize("bands", [2, 4, 12])
+def test_of_bands_that_are_no_colors_the_first_is_drawn(bands: int) -> None:
+    image = torch.arange(6 * bands, dtype=torch.uint8).reshape(bands, 2, 3)
+    assert photo("", image).pixels.tolist() == photo("", image[:1]).pixels.tolist()
+
+
 def test_a_shrinking_map_mixes_no_colors() -> None:
     labels = torch.randint(0, 3, (90, 130), generator=torch.Generator().manual_seed(2))
     drawn = np.asarray(class_map("", labels, PALETTE).fitted(40))

@@ -41,15 +41,15 @@ def draw_split(
     """Draw a class-balanced split (spec, section 1.13).
 
     Under one state of the generator, the labeled set is a prefix of every larger labeled set, and neither the
-    validation part nor the unlabeled part changes it, except that `cut` takes its end away.
+    validation part nor the unlabeled part changes it, except that `cut` takes some away.
 
     Args:
         labels: `(N,)`, the true label of each training image; -1 where there is none.
         num_classes: C.
         num_labeled: labels to draw, those of `cut` included and those of `extra` not.
         num_unlabeled: None = all other images.
-        validation_source: `extra` draws further labels, `cut` takes the last of the labeled ones; the others set
-            nothing aside.
+        validation_source: `extra` draws further labels, `cut` takes some of the labeled ones, of each class its share;
+            the others set nothing aside.
         validation_size: images of `extra` and `cut`; None = a tenth of num_labeled, at least one a class.
         generator: the stream of the split.
         class_names: for messages.
@@ -279,4 +279,23 @@ def _cut(deck: _Deck, labeled: tuple[int, ...], size: int) -> tuple[tuple[int, .
             f"validation.size is {size} of {len(labeled)} labels, which leaves {max(kept, 0)} for training; at least "
             f"one a class ({num_present}) must stay. Lower it, or set validation.source to cross_validation or none."
         )
-    return labeled[:kept], tuple(sorted(labeled[kept:]))
+    depth = _depth_in_class(deck.labels[list(labeled)])
+    last = set(np.argsort(depth, kind="stable")[kept:].tolist())
+    return (
+        tuple(index for place, index in enumerate(labeled) if place not in last),
+        tuple(sorted(labeled[place] for place in last)),
+    )
+
+
+def _depth_in_class(labels: np.ndarray) -> np.ndarray:
+    """How far down its class each of n labels comes: 0 the first one, 1 the last of two or more.
+
+    Cut from the deep end, every class of two or more is in both parts, and common and rare ones lose the same share.
+    """
+    depth = np.empty(len(labels))
+    for k in np.unique(labels):
+        places = np.flatnonzero(labels == k)
+        depth[places] = (np.arange(len(places)) + 0.5) / len(places)
+        depth[places[-1]] = 1
+        depth[places[0]] = 0
+    return depth

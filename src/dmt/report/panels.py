@@ -49,8 +49,9 @@ class Panel:
 
 
 def photo(caption: str, image: Tensor) -> Panel:
-    """A photograph, `(channels, H, W)` uint8 of 1 or 3 channels."""
-    pixels = np.ascontiguousarray(image.expand(3, -1, -1).permute(1, 2, 0).numpy())
+    """A photograph, `(channels, H, W)` uint8; of bands that are no colors, the first one in grey."""
+    shown = image if len(image) == 3 else image[:1].expand(3, -1, -1)
+    pixels = np.ascontiguousarray(shown.permute(1, 2, 0).numpy())
     return Panel(caption=caption, kind="photo", pixels=pixels)
 
 
