@@ -54,6 +54,14 @@ def test_without_a_number_all_labels_there_are_are_used(tmp_path: Path) -> None:
     assert run(config, parts, TINY_NETWORKS, run_dir=tmp_path / "run")["num_labeled"] == 12
 
 
+def test_labels_for_choices_that_leave_no_image_unlabeled_make_it_supervised(tmp_path: Path) -> None:
+    sizes = {"data": {"name": "stripes", "num_labeled": 9}, "validation": {"source": "extra", "size": 3}}
+    parts = {"train": uneven([4, 4, 4]), "test": striped_set(6, seed=2)}
+    with pytest.warns(UserWarning, match="There is no unlabeled image"):
+        result = run(tiny_config(**{**SHORT, **sizes}), parts, TINY_NETWORKS, run_dir=tmp_path / "run")
+    assert (result["method"], result["num_labeled"], result["num_validation"]) == ("supervised", 9, 3)
+
+
 def test_the_oracle_uses_every_label(tmp_path: Path) -> None:
     config = tiny_config(**SHORT, method="oracle")
     parts = {"train": uneven([5, 3, 4]), "test": striped_set(6, seed=2)}

@@ -64,8 +64,10 @@ def learnable(config: Config, data: DataSet) -> Config:
     """
     if all(stage.is_supervised for stage in build_method(config).plan()):
         return config
-    whole = config.validation.model_copy(update={"source": "none"})
-    if TASKS[config.task].draw(config.model_copy(update={"validation": whole}), data).unlabeled:
+    # Of the sources, extra labels alone are taken from the unlabeled images; the others may not be settled yet.
+    source = "extra" if config.validation.source == "extra" else "none"
+    drawn = config.validation.model_copy(update={"source": source})
+    if TASKS[config.task].draw(config.model_copy(update={"validation": drawn}), data).unlabeled:
         return config
     warnings.warn(
         f"There is no unlabeled image, and method={config.method} learns from them: this is supervised training.",

@@ -42,6 +42,11 @@ def test_more_than_allowed_is_an_error(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_none_that_can_be_read_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"None of the 2 unlabeled images can be read\. 1\.jpg cannot be read"):
+        without_unreadable(Split(labeled=(0,), unlabeled=(1, 4)), IMAGES, at_most=6, folder=tmp_path)
+
+
 @pytest.mark.parametrize("part", ["labeled", "validation"])
 def test_one_with_a_label_is_an_error(tmp_path: Path, part: str) -> None:
     split = Split(**{"labeled": (0,), "unlabeled": (2, 3), part: (5,)})

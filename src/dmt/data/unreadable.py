@@ -20,7 +20,7 @@ def without_unreadable(split: Split, images: ImageSet, *, at_most: int, folder: 
     Every image is decoded once. Those with labels are few and dear: there a damaged one is an error.
 
     Raises:
-        DataError: more than `at_most` cannot be read, or one with a label.
+        DataError: more than `at_most` cannot be read, or all, or one with a label.
     """
     for index in (*split.labeled, *split.validation):
         images.images([index])
@@ -30,6 +30,8 @@ def without_unreadable(split: Split, images: ImageSet, *, at_most: int, folder: 
             f"{len(reasons)} of {len(split.unlabeled)} unlabeled images cannot be read, more than "
             f"data.max_unreadable={at_most}. The first ones: {' '.join(list(reasons.values())[:3])}"
         )
+    if reasons and len(reasons) == len(split.unlabeled):
+        raise DataError(f"None of the {len(reasons)} unlabeled images can be read. {next(iter(reasons.values()))}")
     if reasons:
         path = folder / LIST
         write_text(path, "".join(f"{images.key(index)}\t{reason}\n" for index, reason in reasons.items()))
