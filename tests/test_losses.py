@@ -174,6 +174,26 @@ def test_a_rounded_student_confidence_decides_the_veto_alone() -> None:
     assert rounded.item() == pytest.approx(0.3, rel=1e-6)
 
 
+@pytest.mark.parametrize(
+    "changes", [{"pseudo_confidence": (5, 1)}, {"pseudo_label": (1,)}, {"student_confidence": (4,)}]
+)
+def test_maps_that_do_not_fit_the_logits_are_refused(changes: dict[str, tuple[int, ...]]) -> None:
+    maps = {"pseudo_label": torch.zeros(5, dtype=torch.int64), "pseudo_confidence": torch.ones(5)}
+    for name, shape in changes.items():
+        maps[name] = torch.zeros(shape, dtype=torch.int64 if name == "pseudo_label" else torch.float32)
+    with pytest.raises(ValueError, match=f"{next(iter(changes))} has the shape"):
+        dynamic_weights(torch.randn(5, 3), gamma_agree=1.0, gamma_disagree=1.0, **maps)
+    with pytest.raises(ValueError, match=r"weights has the shape \(5, 1\); to logits \(5, 3\) belongs \(5,\)"):
+        dynamic_loss(torch.randn(5, 3), torch.zeros(5, dtype=torch.int64), torch.ones(5, 1))
+
+
+def test_a_negative_gamma_is_refused() -> None:
+    with pytest.raises(ValueError, match="gamma_agree is -3"):
+        dynamic_weights(
+            torch.randn(5, 3), torch.zeros(5, dtype=torch.int64), torch.ones(5), gamma_agree=-3, gamma_disagree=1
+        )
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_logits_are_weighed_in_fp32(dtype: torch.dtype) -> None:
     logits, label, confidence = random_sites((60,), 5, seed=8)

@@ -51,7 +51,15 @@ def dynamic_weights(
 
     Returns:
         `(N, *S)` float32 weights in [0, 1]; 0 where the label is ignored.
+
+    Raises:
+        ValueError: the shapes do not belong together, or a gamma is below 0.
     """
+    if min(gamma_agree, gamma_disagree) < 0:
+        raise ValueError(f"gamma_agree is {gamma_agree} and gamma_disagree {gamma_disagree}; both must be 0 or more.")
+    _check_sites(logits, pseudo_label=pseudo_label, pseudo_confidence=pseudo_confidence)
+    if student_confidence is not None:
+        _check_sites(logits, student_confidence=student_confidence)
     logits = logits.float()
     valid = pseudo_label != ignore_index
     label = torch.where(valid, pseudo_label, 0)
@@ -63,6 +71,16 @@ def dynamic_weights(
     surer = ~agrees & (confidence > pseudo_confidence)
     gamma = torch.where(agrees, gamma_agree, gamma_disagree)
     return torch.exp(gamma * log_p) * (valid & ~surer)
+
+
+def _check_sites(logits: Tensor, **maps: Tensor) -> None:
+    """Refuse what torch would broadcast to a wrong result without a word."""
+    wanted = (logits.shape[0], *logits.shape[2:])
+    for name, one in maps.items():
+        if tuple(one.shape) != wanted:
+            raise ValueError(
+                f"{name} has the shape {tuple(one.shape)}; to logits {tuple(logits.shape)} belongs {wanted}."
+            )
 
 
 def site_cross_entropy(
@@ -127,7 +145,11 @@ def dynamic_loss(
         normalizer: the number of sites to divide by when this batch is a part of a larger one (of other processes);
             counted here when None.
         class_weights: `(C,)`, of which each site's loss is multiplied with that of its target; None = 1 (the paper).
+
+    Raises:
+        ValueError: the shapes do not belong together.
     """
+    _check_sites(logits, target=target, weights=weights)
     cross_entropy = site_cross_entropy(logits, target, ignore_index=ignore_index, class_weights=class_weights)
     # A vetoed site counts nothing even where its cross-entropy is infinite.
     total = (weights * torch.where(weights > 0, cross_entropy, 0.0)).sum()

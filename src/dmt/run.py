@@ -202,8 +202,8 @@ def _describe(folder: RunFolder, engine: Engine, plan: Sequence[Stage]) -> None:
             f"Resumed in another environment ({changed}): the result may differ in the last bits.", stacklevel=3
         )
     if engine.is_main and stored is None:
-        folder.write_json("environment.json", current)
         folder.write_json("plan.json", plan_as_json(tuple(plan)))
+        folder.write_json("environment.json", current)  # last: where it is, a resumed run writes neither
 
 
 def _validation_scores(

@@ -127,6 +127,23 @@ def test_a_network_that_pads_by_size_is_exported_for_one_size() -> None:
     assert agreement.sizes == ((48, 64),)
 
 
+def test_a_file_for_one_size_is_held_against_images_of_that_size() -> None:
+    network = timm.create_model("mobilenetv1_100", pretrained=False, pad_type="same", num_classes=3).eval()
+    images = [torch.randint(0, 256, (3, *size), dtype=torch.uint8) for size in ((48, 64), (32, 48), (48, 64))]
+    _, agreement = onnx_of(network, images, {})
+    assert (agreement.num_images, agreement.sizes) == (2, ((48, 64),))
+
+
+def test_a_failure_of_the_runtime_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failing:
+        def run(self, *_: object) -> None:
+            raise Exception("[ONNXRuntimeError] : 2 : INVALID_ARGUMENT\nmore lines")
+
+    monkeypatch.setattr("dmt.export.onnx_file.session", lambda _: Failing())
+    with pytest.raises(ExportError, match=r"ONNX Runtime fails on \(1, 1, 8, 8\): .*INVALID_ARGUMENT\. A bundle"):
+        onnx_of(network_of(Flat()), some_images((8, 8)), {})
+
+
 def test_padding_to_multiples_is_part_of_the_file() -> None:
     backbone = nn.Conv2d(1, 3, 4, stride=4)
     network = network_of(backbone, size_multiple=4)

@@ -83,7 +83,8 @@ def onnx_of(network: nn.Module, images: Sequence[Tensor], metadata: Mapping[str,
         shape = _BATCH | _SIZE if any_size else _BATCH
         try:
             content = _serialized(module, images[0], shape, metadata)
-            agreement = _compare(module, content, images, any_size=any_size)
+            compared = [image for image in images if any_size or image.shape == images[0].shape]
+            agreement = _compare(module, content, compared, any_size=any_size)
         except _EXPORT_ERRORS as error:
             problem = first_line(error)
             continue
@@ -165,11 +166,11 @@ def _serialized(module: nn.Module, image: Tensor, shape: dict[int, str], metadat
 @torch.inference_mode()
 def _compare(module: nn.Module, content: bytes, images: Sequence[Tensor], *, any_size: bool) -> Agreement:
     """Both on the same images, in several batches, and larger where any size is promised."""
-    ready = session(content)
+    ready = _started(content)
     largest, changed, ties, sizes = 0.0, 0, 0, set[tuple[int, int]]()
     for batch in _batches(images, any_size=any_size):
         wanted = module(batch).numpy()
-        found = ready.run([OUTPUT], {INPUT: batch.numpy()})[0]
+        found = _answers(ready, batch)
         if found.shape != wanted.shape or not np.isfinite(found).all():
             raise ValueError(
                 f"it gives {found.shape} where PyTorch gives {wanted.shape}, or values that are not finite"
@@ -187,6 +188,26 @@ def _compare(module: nn.Module, content: bytes, images: Sequence[Tensor], *, any
         sizes=tuple(sorted(sizes)),
         any_size=any_size,
     )
+
+
+def _answers(ready: Any, batch: Tensor) -> np.ndarray:
+    """What the exported network says.
+
+    Raises:
+        RuntimeError: ONNX Runtime cannot compute it, for whatever reason.
+    """
+    try:
+        answers: np.ndarray = ready.run([OUTPUT], {INPUT: batch.numpy()})[0]
+    except Exception as error:  # its own errors have no nearer base
+        raise RuntimeError(f"ONNX Runtime fails on {tuple(batch.shape)}: {first_line(error)}") from error
+    return answers
+
+
+def _started(content: bytes) -> Any:
+    try:
+        return session(content)
+    except Exception as error:  # as above
+        raise RuntimeError(f"ONNX Runtime does not take the file: {first_line(error)}") from error
 
 
 def _batches(images: Sequence[Tensor], *, any_size: bool) -> Iterator[Tensor]:
