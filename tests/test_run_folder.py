@@ -156,3 +156,40 @@ def test_classes_in_another_order_are_another_run(tmp_path: Path) -> None:
         run(settings, run_dir=tmp_path / "run")
     names.write_text("cat\ndog\n")
     assert run(settings, run_dir=tmp_path / "run")["rounds"]
+
+
+def arrays(*, level: int = 0, first_label: int = 0) -> dict[str, Any]:
+    """Own data in memory, whose images have no names."""
+    images = np.random.default_rng(0).integers(level, 200 + level, (30, 8, 8), dtype=np.uint8)
+    labels = np.arange(30) % 3
+    labels[0] = first_label
+    return {"train": (images, labels)}
+
+
+@pytest.mark.parametrize("other", [{"level": 50}, {"first_label": 1}])
+@pytest.mark.parametrize("is_finished", [True, False])
+def test_other_data_of_ones_own_are_another_run(tmp_path: Path, other: dict[str, int], is_finished: bool) -> None:
+    given = tiny_config(method="supervised", data={"name": "arrays", "num_labeled": None}, supervised={"steps": 2})
+    first = run(given, arrays(), TINY_NETWORKS, run_dir=tmp_path / "run")
+    if not is_finished:
+        (tmp_path / "run" / "result.json").unlink()
+    with pytest.raises(DataError, match="run on other data: their number, an image or a label differs"):
+        run(given, arrays(**other), TINY_NETWORKS, run_dir=tmp_path / "run")
+    again = run(given, arrays(), TINY_NETWORKS, run_dir=tmp_path / "run")
+    assert again["last_round"] == first["last_round"]
+
+
+def test_data_that_augment_themselves_are_told_by_their_labels(tmp_path: Path) -> None:
+    class Noisy:
+        def __init__(self) -> None:
+            self.noise = np.random.default_rng()
+
+        def __len__(self) -> int:
+            return 30
+
+        def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
+            return self.noise.integers(0, 256, (8, 8), dtype=np.uint8), index % 3
+
+    given = tiny_config(method="supervised", data={"name": "arrays", "num_labeled": None}, supervised={"steps": 2})
+    first = run(given, {"train": Noisy()}, TINY_NETWORKS, run_dir=tmp_path / "run")
+    assert run(given, {"train": Noisy()}, TINY_NETWORKS, run_dir=tmp_path / "run") == first

@@ -14,6 +14,7 @@ from dmt.data.draw import num_labels
 from dmt.data.images import DataSet, ImageSet, readable_sizes
 from dmt.data.listing import named_classes
 from dmt.data.own import data_set_from_torch, masked_data_set
+from dmt.data.own_identity import check_identity, write_identity
 from dmt.data.parts import Part, Parts, UnlabeledPart
 from dmt.data.split_files import check_classes, read_split, write_classes, write_split
 from dmt.data.splits import Split, difference_maximized, folds
@@ -109,13 +110,16 @@ def _calibratable(config: Config, plan: Sequence[Stage]) -> Config:
     return config
 
 
-def build_arms(config: Config, data: DataSet, folder: Path, *, needs_all_labels: bool) -> tuple[Arm, list[Arm]]:
+def build_arms(
+    config: Config, data: DataSet, folder: Path, *, needs_all_labels: bool, is_own: bool = False
+) -> tuple[Arm, list[Arm]]:
     """The main arm, and one for each fold where choices come from a cross-validation.
 
-    The split is drawn once and kept as text in the run folder; a resume reads it back.
+    The split is drawn once and kept as text in the run folder; a resume reads it back. Of a user's own data, from
+    memory, it is kept what they look like, too.
     """
     task = TASKS[config.task]
-    split = _split(config, data, folder / "splits", needs_all_labels=needs_all_labels)
+    split = _split(config, data, folder / "splits", needs_all_labels=needs_all_labels, is_own=is_own)
     main = Arm(name="", folder=folder, parts=parts_of(config, data, split))
     if task.is_dense:
         _warn_missing_classes(main.parts.labeled, data)
@@ -214,14 +218,27 @@ def _warn_missing_classes(labeled: Part, data: DataSet) -> None:
         )
 
 
-def _split(config: Config, data: DataSet, folder: Path, *, needs_all_labels: bool) -> Split:
+def stored_split(config: Config, data: DataSet, folder: Path) -> Split:
+    """The split of a run that has begun.
+
+    Raises:
+        DataError: the data are not those that it began with.
+    """
+    check_classes(folder, data.class_names)
+    split = read_split(folder, train=data.train, test=data.test, validation=_given(config, data))
+    check_identity(folder, data, split.labeled)
+    return split
+
+
+def _split(config: Config, data: DataSet, folder: Path, *, needs_all_labels: bool, is_own: bool) -> Split:
     if (folder / "test.txt").is_file():
-        check_classes(folder, data.class_names)
-        return read_split(folder, train=data.train, test=data.test, validation=_given(config, data))
+        return stored_split(config, data, folder)
     split = draw_split(config, data, needs_all_labels=needs_all_labels)
     if config.data.max_unreadable:
         split = without_unreadable(split, data.train, at_most=config.data.max_unreadable, folder=folder)
     write_classes(folder, data.class_names)
+    if is_own:
+        write_identity(folder, data, split.labeled)
     write_split(split, folder, train=data.train, test=data.test, validation=_given(config, data))
     return split
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from dmt.assemble import build_arms, learnable, load_data, resolve_validation
+from dmt.assemble import build_arms, learnable, load_data, resolve_validation, stored_split
 from dmt.choose import choose, unequal_pair
 from dmt.config import Config
 from dmt.config_files import load_config
@@ -76,11 +76,14 @@ def run(
     path = Path(run_dir) if run_dir else default_run_folder(config)
     with open_run_folder(path, config, engine=engine) as folder:
         if folder.result is not None:
+            if datasets is not None:
+                stored_split(folder.config, data, folder.path / "splits")
             observer.message(f"This run is finished; its folder is {folder.path}.")
             return folder.result
         # By the config that the run folder holds: a resumed run keeps what it once resolved.
         setting = make_setting(folder.config, method, data, models, folder=folder.path, observer=observer)
-        main, folds = build_arms(setting.config, data, folder.path, needs_all_labels=method.needs_all_labels)
+        all_labels, is_own = method.needs_all_labels, datasets is not None
+        main, folds = build_arms(setting.config, data, folder.path, needs_all_labels=all_labels, is_own=is_own)
         _check_processes(setting.config, setting.engine)
         _describe(folder, setting.engine, setting.plan)
         num_stages = len(setting.plan) * (1 + len(folds)) + len(setting.start_weights)

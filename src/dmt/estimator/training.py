@@ -10,12 +10,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from torch import Tensor
-
 from dmt.config import Config
 from dmt.config_files import config_hash
 from dmt.data.image_list import ListedImages
 from dmt.data.images import ArrayImages, DataSet, ImageSet
+from dmt.data.own_identity import bytes_of
 from dmt.data.with_masks import LooseImages, WithMasks
 from dmt.models.description import Description
 from dmt.models.network import Network
@@ -92,18 +91,14 @@ def _contents(images: ImageSet) -> Iterator[bytes]:
     """All that tells a training set from another; of files their names, sizes and times."""
     if isinstance(images, WithMasks):
         yield from _contents(images.source)
-        yield from (b"none" if mask is None else _bytes(mask) for mask in images.masks)
+        yield from (b"none" if mask is None else bytes_of(mask) for mask in images.masks)
     elif isinstance(images, LooseImages):
-        yield from map(_bytes, images.pixels)
+        yield from map(bytes_of, images.pixels)
     elif isinstance(images, ArrayImages):
-        yield from (_bytes(images.pixels), _bytes(images.truth))
+        yield from (bytes_of(images.pixels), bytes_of(images.truth))
     else:
         assert isinstance(images, ListedImages)
         for path in images.sources:
             stat = Path(str(path)).stat()
             yield f"{path} {stat.st_size} {stat.st_mtime_ns}".encode()
-        yield _bytes(images.truth)
-
-
-def _bytes(tensor: Tensor) -> bytes:
-    return f"{tensor.dtype} {tuple(tensor.shape)}".encode() + tensor.contiguous().numpy().tobytes()
+        yield bytes_of(images.truth)
