@@ -164,3 +164,14 @@ def test_any_number_of_steps_may_be_left_out_one_at_a_time() -> None:
         assert engine.take_skipped() == 1
     assert weight.item() == pytest.approx(-200e-6, rel=1e-3)
     assert engine.take_skipped() == 0
+
+
+def test_fp16_counts_the_steps_that_no_scale_would_save() -> None:
+    engine = Engine("fp32")
+    engine._scaler = torch.amp.GradScaler("cpu")  # as fp16 has it on a GPU: from 65,536
+    weight = nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+    for left_out, counted in ((16, 0), (20, 20), (200, 149)):
+        for _ in range(left_out):
+            engine.update(weight.sum() * float("nan"), [optimizer])
+        assert engine.take_skipped() == counted

@@ -28,6 +28,9 @@ from dmt.types import Batch
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
+_LEAST_SCALE = 2.0**-149
+"""Of fp32 numbers above 0."""
+
 
 def _leave_processes() -> None:
     """Take leave of the other processes before Python ends: what still runs in threads then may abort the process.
@@ -101,14 +104,17 @@ class Engine:
         self._scaler.update()
 
     def take_skipped(self) -> int:
-        """How many steps `update` left out since the last call; 0 in fp16, which leaves some out to find its scale.
+        """How many steps `update` left out since the last call.
 
-        A look at the device: once in many steps.
+        fp16 leaves some out to find its scale, from 65,536 downwards: there only those at a scale below 1 count, where
+        it is the gradient itself that is not finite. A look at the device: once in many steps.
         """
-        if self.precision == "fp16" or not (scale := self._scaler.get_scale()) < 1.0:
+        scale = self._scaler.get_scale()
+        if scale >= 1.0:
             return 0
         self._scaler.update(1.0)
-        return round(-math.log2(scale))
+        # Halved a hundred and fifty times and more, a scale is 0.
+        return round(-math.log2(max(scale, _LEAST_SCALE)))
 
     def align(self, network: nn.Module) -> None:
         """Give every process the main one's buffers: BatchNorm's statistics are each process's own while it trains."""

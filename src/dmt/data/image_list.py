@@ -52,6 +52,7 @@ class ListedImages:
     truth: Tensor
     rule: PixelRule = RGB
     image_size: tuple[int, int] | None = None
+    _sizes: dict[int, tuple[int, int]] = field(default_factory=dict, init=False, repr=False, compare=False)
     _memory: TensorMemory = field(default_factory=TensorMemory, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -84,8 +85,12 @@ class ListedImages:
         return self.keys[index]
 
     def size(self, index: int) -> tuple[int, int]:
-        """Height and width as `images` gives them."""
-        return self.image_size or self.rule.size(self.sources[index])
+        """Height and width as `images` gives them; of the file itself only the header is read, once."""
+        if self.image_size is not None:
+            return self.image_size
+        if index not in self._sizes:
+            self._sizes[index] = self.rule.size(self.sources[index])
+        return self._sizes[index]
 
     def source(self, index: int) -> Readable:
         """An image's file."""
