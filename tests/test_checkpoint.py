@@ -13,7 +13,7 @@ from safetensors import safe_open
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from dmt.checkpoint import CheckpointClock, Trainee, load_checkpoint, save_checkpoint
+from dmt.checkpoint import CheckpointClock, Trainee, load_checkpoint, save_checkpoint, seconds_before
 from dmt.config_sections import CheckpointConfig
 from dmt.engine import Engine
 from dmt.errors import CheckpointError
@@ -270,7 +270,7 @@ def test_all_state_of_two_trainees_goes_through_one_file(tmp_path: Path) -> None
     trained = {"a": trainee(0), "b": trainee(1)}
     for one in trained.values():
         advance(one, range(5))
-    save_checkpoint(path, trained, 5, engine=engine, config_hash="h")
+    save_checkpoint(path, trained, 5, engine=engine, config_hash="h", seconds=7.5)
     fresh = {"a": trainee(2), "b": trainee(3)}
     assert load_checkpoint(path, fresh, engine=engine, config_hash="h") == 5
     for label in "ab":
@@ -284,9 +284,25 @@ def test_all_state_of_two_trainees_goes_through_one_file(tmp_path: Path) -> None
 def test_no_checkpoint_is_step_zero_and_the_file_holds_no_pickle(tmp_path: Path) -> None:
     engine, path = Engine("fp32"), tmp_path / "state.safetensors"
     assert load_checkpoint(path, {"a": trainee(0)}, engine=engine, config_hash="h") == 0
-    save_checkpoint(path, {"a": trainee(0)}, 3, engine=engine, config_hash="h")
+    save_checkpoint(path, {"a": trainee(0)}, 3, engine=engine, config_hash="h", seconds=7.5)
     with safe_open(path, framework="pt") as file:
         assert file.metadata()["step"] == "3"
+
+
+def test_the_seconds_of_earlier_starts_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "state.safetensors"
+    assert seconds_before(path) == 0
+    save_checkpoint(path, {"a": trainee(0)}, 3, engine=Engine("fp32"), config_hash="h", seconds=7.5)
+    assert seconds_before(path) == 7.5
+    path.write_bytes(b"broken")
+    assert seconds_before(path) == 0
+
+
+def test_a_resumed_stage_says_how_long_it_took_in_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dmt.stages.seconds_before", lambda path: 1000.0 * (path.parent.parent.name == "supervised"))
+    result = run_with(tiny_config(), tiny_parts(), TINY_NETWORKS, run_dir=tmp_path / "run")
+    assert result["rounds"][0]["seconds"] > 1000 > result["rounds"][1]["seconds"]
+    assert result["seconds"] > 1000
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\x80\x04K\x01.", b"x" * 1000])

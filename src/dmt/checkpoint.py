@@ -41,14 +41,15 @@ class Trainee:
 
 
 def save_checkpoint(
-    path: Path, trainees: Mapping[str, Trainee], step: int, *, engine: Engine, config_hash: str
+    path: Path, trainees: Mapping[str, Trainee], step: int, *, engine: Engine, config_hash: str, seconds: float
 ) -> None:
-    """Write the state after `step` optimizer steps, atomically."""
+    """Write the state after `step` optimizer steps and so many seconds of the stage, atomically."""
     tensors = {f"{label}/{name}": tensor for label, one in trainees.items() for name, tensor in _state(one).items()}
     averages = {label: one.ema.num_updates for label, one in trainees.items() if one.ema is not None}
     metadata = {
         "format": FORMAT,
         "step": str(step),
+        "seconds": f"{seconds:.2f}",
         "config_hash": config_hash,
         "num_averages": json.dumps(averages),
         "scaler": json.dumps(engine.scaler_state()),
@@ -86,6 +87,17 @@ def load_checkpoint(path: Path, trainees: Mapping[str, Trainee], *, engine: Engi
         _restore(trainee, own, averages.get(label, 0))
     engine.restore_scaler(json.loads(metadata["scaler"]))
     return int(metadata["step"])
+
+
+def seconds_before(path: Path) -> float:
+    """How long a stage had run when its checkpoint was written; 0 without one, or where it cannot be read."""
+    if not path.is_file():
+        return 0.0
+    try:
+        with safe_open(path, framework="pt") as file:
+            return float((file.metadata() or {}).get("seconds", 0.0))
+    except (SafetensorError, OSError):
+        return 0.0  # `load_checkpoint` says so
 
 
 class CheckpointClock:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dmt.checkpoint import Trainee
+from dmt.checkpoint import Trainee, seconds_before
 from dmt.config import Config
 from dmt.config_files import config_hash
 from dmt.config_sections import SelfSupervisedConfig
@@ -79,7 +79,8 @@ def pretrain(setting: Setting, main: Arm) -> float:
 def _pretrain_one(
     setting: Setting, main: Arm, settings: SelfSupervisedConfig, label: str, folder: Path, title: str
 ) -> None:
-    began = time.monotonic()
+    checkpoint = folder / "checkpoint" / "state.safetensors"
+    began = time.monotonic() - seconds_before(checkpoint)
     config, engine, stream = setting.config, setting.engine, f"{FOLDER}/{label}"
     with seeded_torch(generator(config.seed, f"{stream}/init")):
         network, projected = _with_projection(setting, settings, label)
@@ -97,7 +98,8 @@ def _pretrain_one(
         augment=_two_views(build_augment(settings.augment or config.augment, config.data.name)),
         cutmix=0.0,
         class_weights=None,
-        checkpoint=folder / "checkpoint" / "state.safetensors",
+        began=began,
+        checkpoint=checkpoint,
         checkpoint_config=config.checkpoint,
         config_hash=config_hash(config),
         seed=config.seed,

@@ -4,12 +4,13 @@ import json
 import time
 from collections.abc import Sequence, Sized
 from dataclasses import asdict
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from dmt.checkpoint import Trainee
+from dmt.checkpoint import Trainee, seconds_before
 from dmt.config import Config
 from dmt.config_files import config_hash
 from dmt.config_sections import Duration, OptimizerConfig
@@ -41,10 +42,10 @@ def run_stage(setting: Setting, arm: Arm, stage: Stage) -> StageRecord:
     """
     folder = arm.path(stage)
     if not (folder / "DONE").is_file():
-        began = time.monotonic()
+        began = time.monotonic() - seconds_before(_checkpoint(arm, stage))
         pseudo, facts = pseudo_labels(setting, arm, stage)
         trainee = _start(setting, arm, stage)
-        _train(setting, arm, stage, trainee, pseudo)
+        _train(setting, arm, stage, trainee, pseudo, began=began)
         scores = _score(setting, arm, stage, trainee)
         facts["steps"] = stage_steps(setting.config, arm.parts, stage, pseudo)
         if setting.engine.is_main and (skipped := setting.metrics.total(arm.stream(stage), "skipped")):
@@ -107,7 +108,13 @@ def build_optimizer(network: Network, settings: OptimizerConfig, engine: Engine)
     return optimizer
 
 
-def _train(setting: Setting, arm: Arm, stage: Stage, trainee: Trainee, pseudo: PseudoLabels | None) -> None:
+def _checkpoint(arm: Arm, stage: Stage) -> Path:
+    return arm.path(stage) / "checkpoint" / "state.safetensors"
+
+
+def _train(
+    setting: Setting, arm: Arm, stage: Stage, trainee: Trainee, pseudo: PseudoLabels | None, *, began: float
+) -> None:
     config = setting.config
     method = setting.method
     supervised_lr = config.optimizer.supervised_lr or config.optimizer.lr
@@ -137,7 +144,8 @@ def _train(setting: Setting, arm: Arm, stage: Stage, trainee: Trainee, pseudo: P
         augment=setting.augment,
         class_weights=_class_weights(setting, arm),
         cutmix=0.0 if pseudo is None or not setting.task.is_dense else config.crop.cutmix,
-        checkpoint=arm.path(stage) / "checkpoint" / "state.safetensors",
+        began=began,
+        checkpoint=_checkpoint(arm, stage),
         checkpoint_config=config.checkpoint,
         config_hash=config_hash(config),
         seed=config.seed,

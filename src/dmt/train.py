@@ -1,6 +1,7 @@
 """The inner loop: one stage's optimizer steps, the same for every method and task."""
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,6 +45,7 @@ class Training:
         augment: uint8 images -> float images in [0, 1].
         cutmix: share of the pseudo-labeled images that are covered in part; 0 = none.
         class_weights: `(C,)`, of the loss; None = all classes alike.
+        began: when the stage began, by `time.monotonic`, less what earlier starts took of it.
         checkpoint: where the running state is kept.
         checkpoint_config: how often.
         config_hash: ties the checkpoint to its run.
@@ -62,6 +64,7 @@ class Training:
     augment: Augment
     cutmix: float
     class_weights: Tensor | None
+    began: float
     checkpoint: Path
     checkpoint_config: CheckpointConfig
     config_hash: str
@@ -115,7 +118,14 @@ def train(training: Training, *, engine: Engine, observer: Observer, metrics: Me
 
 def _write_checkpoint(training: Training, done: int, engine: Engine) -> None:
     if engine.is_main:
-        save_checkpoint(training.checkpoint, training.trainees, done, engine=engine, config_hash=training.config_hash)
+        save_checkpoint(
+            training.checkpoint,
+            training.trainees,
+            done,
+            engine=engine,
+            config_hash=training.config_hash,
+            seconds=time.monotonic() - training.began,
+        )
 
 
 def _train_step(
