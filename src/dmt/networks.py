@@ -36,7 +36,9 @@ def network_builder(
     if models is None and len(labels) > 1:
         warn_equal_starts(config)
     for label in labels:
-        images = to_unit(first_readable(data.train).repeat(2, 1, 1, 1))
+        image = first_readable(data.train)
+        height, width = config.rounds.window or image.shape[-2:]
+        images = to_unit(image[..., :height, :width].repeat(2, 1, 1, 1))
         check_output(build(label, generator(config.seed, "unused")), images, dense=TASKS[config.task].is_dense)
     return build
 

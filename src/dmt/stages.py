@@ -23,6 +23,7 @@ from dmt.losses import balanced_class_weights
 from dmt.models.ema import Ema
 from dmt.models.network import Network
 from dmt.models.weights import FORMAT, LEVELS, METADATA_KEY, REAL, load_weights
+from dmt.models.windowed import windowed
 from dmt.randomness import generator
 from dmt.schedules import SCHEDULES, steps_of_epochs, supervised_epochs
 from dmt.scores import Scores, load_scores, save_scores
@@ -204,8 +205,9 @@ def _score(setting: Setting, arm: Arm, stage: Stage, trainee: Trainee) -> dict[s
 
 
 def _evaluate(setting: Setting, networks: Sequence[nn.Module], part: Part, title: str) -> Scores:
+    """Scores by what `dmt evaluate` sees of an image, too."""
     return evaluate(
-        networks,
+        [windowed(network, setting.config.rounds.window) for network in networks],
         part,
         task=setting.task,
         engine=setting.engine,

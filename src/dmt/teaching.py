@@ -20,7 +20,7 @@ from dmt.metrics import best_temperature
 from dmt.models.aligned import Aligned
 from dmt.models.calibrated import Calibrated
 from dmt.models.label_views import LabelViews
-from dmt.models.windowed import Windowed
+from dmt.models.windowed import windowed
 from dmt.resources import require_space
 from dmt.scores import ImageScores, load_scores
 from dmt.setting import Arm, Setting, load_trained, stage_of
@@ -236,7 +236,7 @@ def _with_views(teacher: nn.Module, rounds: RoundsConfig) -> nn.Module:
     """What a teacher looks at: the image or both ways round, all of it or window by window."""
     if rounds.label_views in LABEL_SCALES:
         teacher = LabelViews(teacher, scales=LABEL_SCALES[rounds.label_views])
-    return teacher if rounds.window is None else Windowed(teacher, (rounds.window[0], rounds.window[1]))
+    return windowed(teacher, rounds.window)
 
 
 def require_label_space(setting: Setting, arm: Arm, stage: Stage) -> None:
