@@ -19,7 +19,7 @@ from dmt.label import Predict, label, renormalized_by, weights_hash
 from dmt.metrics import best_temperature
 from dmt.models.aligned import Aligned
 from dmt.models.calibrated import Calibrated
-from dmt.models.label_views import LabelViews
+from dmt.models.label_views import LABEL_SCALES, LabelViews
 from dmt.models.windowed import windowed
 from dmt.resources import require_space
 from dmt.scores import ImageScores, load_scores
@@ -27,9 +27,6 @@ from dmt.setting import Arm, Setting, load_trained, stage_of
 from dmt.stage_files import weights_path
 from dmt.strangers import earlier_labeling, report, strangers
 from dmt.types import BY_SHARES, PseudoSpec, Stage
-
-LABEL_SCALES = {"mirrored": (1.0,), "multiscale": (0.75, 1.0, 1.5)}
-"""Sizes at which a teacher looks at an image and its mirror image."""
 
 
 def pseudo_labels(setting: Setting, arm: Arm, stage: Stage) -> tuple[PseudoLabels | None, dict[str, Any]]:
