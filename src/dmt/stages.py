@@ -41,7 +41,7 @@ def run_stage(setting: Setting, arm: Arm, stage: Stage) -> StageRecord:
         DMTError: as the pieces do.
     """
     folder = arm.path(stage)
-    if not (folder / "DONE").is_file():
+    if not setting.engine.told_by_main((folder / "DONE").is_file):
         began = time.monotonic()
         pseudo, facts = pseudo_labels(setting, arm, stage)
         trainee = _start(setting, arm, stage)
@@ -185,7 +185,7 @@ def ensemble_scores(setting: Setting, arm: Arm) -> Scores | None:
     if len(last_round) < 2 or arm.parts.test is None:
         return None
     path = arm.folder / "rounds" / str(last_round[0].round) / "ensemble" / "scores.safetensors"
-    if not path.is_file():
+    if not setting.engine.told_by_main(path.is_file):
         networks = [load_trained(setting, arm, stage) for stage in last_round]
         scores = _evaluate(setting, networks, arm.parts.test, "ensemble of the last round: test")
         if setting.engine.is_main:

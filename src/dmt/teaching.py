@@ -57,7 +57,8 @@ def _strangers(setting: Setting, arm: Arm, stage: Stage, spec: PseudoSpec) -> Te
     before, rounds = earlier_labeling(setting.plan, stage), setting.config.rounds
     if before is None or before.pseudo is None or setting.task.is_dense:
         return None
-    if rounds.strangers == "keep" and not _open_store(setting, arm, before, before.pseudo, "pseudo_labels").is_whole():
+    earlier = _open_store(setting, arm, before, before.pseudo, "pseudo_labels")
+    if rounds.strangers == "keep" and not setting.engine.told_by_main(earlier.is_whole):
         return None  # deleted since, for room: a count is not worth labeling again
     stores = [
         _labeled_store(setting, arm, one, pseudo, folder="pseudo_labels")
@@ -136,7 +137,7 @@ def _labeled_store(
     """The whole store of what a stage's teacher says of every unlabeled image."""
     teaching = _teaching(setting, spec)
     store = _open_store(setting, arm, stage, spec, folder)
-    if not store.is_whole():
+    if not setting.engine.told_by_main(store.is_whole):
         require_label_space(setting, arm, stage)
         label(
             _teacher(setting, arm, stage, teaching),
@@ -183,7 +184,7 @@ def _teacher(setting: Setting, arm: Arm, stage: Stage, teaching: Stage) -> nn.Mo
 def _alignment(setting: Setting, arm: Arm, stage: Stage, teaching: Stage, teacher: nn.Module) -> Alignment:
     """What a stage's teacher is moved by: found once, and kept among its labels."""
     path, config = _alignment_path(arm, stage), setting.config
-    if setting.engine.gather([path.is_file()])[0]:  # the main process's word: a shared disk may show it late to others
+    if setting.engine.told_by_main(path.is_file):
         return _read_alignment(path)
     found = align(
         teacher,
