@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import nn
 from dmt.checkpoint import load_checkpoint
 from dmt.config_files import load_config
 from dmt.engine import Engine, peak_memory_mb, reset_peak_memory, resolve_precision
-from dmt.errors import ConfigError
+from dmt.errors import CheckpointError, ConfigError
 from dmt.methods.base import dynamic_rule, offline_step
 from dmt.types import Batch
 from tiny_runs import tiny_config, tiny_network
@@ -40,6 +41,35 @@ def test_processes_without_a_gpu_work_together(tmp_path: Path) -> None:
         [*command, str(tmp_path / "main.py")], capture_output=True, text=True, env=environment, timeout=120, check=False
     )
     assert done.stdout.strip() == "2 [0, 2, 4] [0.5, 0.5]", done.stderr[-2000:]
+
+
+class Other(Engine):
+    """A process that is not the main one, which has said `word`."""
+
+    is_main = False
+
+    def __init__(self, word: object) -> None:
+        super().__init__("fp32")
+        self.word = word
+
+    def gather(self, values: Sequence[object]) -> list[object]:
+        return [self.word, *values]
+
+
+def test_the_main_process_alone_looks_at_the_disk(tmp_path: Path) -> None:
+    (tmp_path / "there").touch()
+    for name, is_there in (("there", True), ("missing", False)):
+        assert Engine("fp32").told_by_main((tmp_path / name).is_file) == is_there
+        assert Other(not is_there).told_by_main((tmp_path / name).is_file) != is_there
+
+
+def test_what_the_main_process_finds_wrong_is_wrong_on_all() -> None:
+    def broken() -> bool:
+        raise CheckpointError("it is broken")
+
+    for engine in (Engine("fp32"), Other(CheckpointError("it is broken"))):
+        with pytest.raises(CheckpointError, match="it is broken"):
+            engine.told_by_main(broken)
 
 
 def test_networks_are_let_go_after_their_stage() -> None:

@@ -7,8 +7,10 @@ import pytest
 
 from dmt import round_0
 from dmt.config import Config
+from dmt.config_files import load_config
+from dmt.methods import build_method
 from dmt.run import run
-from tiny_runs import bits_of_run, differing, striped_set, tiny_config, tiny_parts
+from tiny_runs import bits_of_run, differing, striped_set, tiny_config, tiny_mask_config, tiny_parts
 
 BASE = tiny_config(
     scheme="mutual",
@@ -180,3 +182,9 @@ def test_every_setting_said_to_bear_on_rounds_alone_exists() -> None:
     for key, inner in round_0.ROUNDS_ONLY.items():
         assert key in values
         assert inner is True or inner <= values[key].keys()
+
+
+def test_windows_bear_on_the_scores_of_round_0() -> None:
+    one, other = (load_config(tiny_mask_config(rounds={"window": window})) for window in (None, [6, 6]))
+    stage = build_method(one).plan()[0]
+    assert round_0._bearing(one, stage) != round_0._bearing(other, stage)

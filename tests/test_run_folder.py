@@ -19,7 +19,7 @@ from tiny_runs import TINY_NETWORKS, striped_set, tiny_config, tiny_parts
 
 def process(*, is_main: bool = True) -> Any:
     """As much of an engine as a run folder asks of it."""
-    return SimpleNamespace(is_main=is_main, precision="fp32", wait=lambda: None)
+    return SimpleNamespace(is_main=is_main, precision="fp32", told_by_main=lambda look: look())
 
 
 def config(**changes: Any) -> Config:

@@ -129,7 +129,41 @@ with open(f"{{folder}}-{{rank}}.txt", "w") as file:  # not stdout, where lines o
 """
 
 
-def outcome(script: Path, folder: Path, *, at: int) -> list[str]:
+LATE = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from pathlib import Path
+from dmt.engine import Engine
+from dmt.run import run
+from tiny_runs import TINY_NETWORKS, tiny_config, tiny_parts
+
+folder, engine, is_file = Path(sys.argv[1]), Engine("fp32"), Path.is_file
+shown_late = ("DONE", "manifest.json", "alignment.json", "result.json", "config.yaml", "state.safetensors")
+if not engine.is_main:
+    Path.is_file = lambda path: path.name not in shown_late and path.parent.name != "ensemble" and is_file(path)
+short = {{"supervised": {{"steps": 2}}, "duration": {{"steps": 2}}}}
+rounds = {{"top_fractions": [1.0], "alignment": "labeled_shares"}}
+config = tiny_config(scheme="mutual", rounds=rounds, **short)
+for again in (False, True):
+    if again and engine.is_main:
+        for name in ("result.json", "rounds/1/b/DONE"):
+            (folder / name).unlink()
+    engine.wait()
+    run(config, tiny_parts(), TINY_NETWORKS, run_dir=folder)
+    engine.wait()
+run(config, tiny_parts(), TINY_NETWORKS, run_dir=folder)
+open(f"{{folder}}-{{engine.rank}}.txt", "w").write("finished")
+"""
+
+
+def test_a_process_whose_disk_is_late_does_as_the_main_one(tmp_path: Path) -> None:
+    """Else each would wait for the other in another place: such disks are shared ones, over a network."""
+    script = tmp_path / "late.py"
+    script.write_text(LATE)
+    assert outcome(script, tmp_path / "run") == ["finished", "finished"]
+
+
+def outcome(script: Path, folder: Path, *, at: int = 0) -> list[str]:
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(

@@ -65,7 +65,7 @@ def load_checkpoint(path: Path, trainees: Mapping[str, Trainee], *, engine: Engi
     Raises:
         CheckpointError: when the file is broken or of another run.
     """
-    if not path.is_file():
+    if not engine.told_by_main(path.is_file):
         engine.restore_scaler({})
         return 0
     try:

@@ -141,8 +141,8 @@ class RoundsConfig(Section):
     stranger_confidence: Fraction = 0.5
     """Unsure is less than this."""
     window: Annotated[list[Count], Field(min_length=2, max_length=2)] | None = None
-    """Height and width of the windows that a teacher looks at images larger than that through, overlapping by a
-    quarter, whose mean probabilities then label them (segmentation; not in the paper). null = the whole image at
+    """Height and width of the windows through which images larger than that are labeled and scored, by the mean
+    probabilities of windows that overlap by a quarter (segmentation; not in the paper). null = the whole image at
     once."""
     dms_share: Fraction | None = None
     """Difference-maximized sampling (paper, section 4.1.2): in a mutual scheme, a and b start from this share of the

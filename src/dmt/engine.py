@@ -10,11 +10,11 @@ import contextlib
 import math
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed
@@ -23,8 +23,10 @@ from accelerate.utils import broadcast, gather_object, reduce
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from dmt.errors import ConfigError
+from dmt.errors import ConfigError, DMTError
 from dmt.types import Batch
+
+T = TypeVar("T")
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -126,6 +128,19 @@ class Engine:
         """The concatenation of every process's list, on every process."""
         return list(gather_object(list(values))) if self.world_size > 1 else list(values)
 
+    def told_by_main(self, look: Callable[[], T]) -> T:
+        """What the main process finds, on all of them: a shared disk may show a file late to the others.
+
+        Each process asks at the same place, as for any meeting; the main one alone looks.
+
+        Raises:
+            DMTError: the main process's, on all of them.
+        """
+        found: T | DMTError = self.gather([_found(look) if self.is_main else None])[0]
+        if isinstance(found, DMTError):
+            raise found
+        return found
+
     def share(self, total: int) -> range:
         """Which of `total` items this process works on: every world_size-th, from its rank."""
         return range(self.rank, total, self.world_size)
@@ -162,6 +177,13 @@ class Engine:
         self._scaler = self._fresh_scaler()
         if state:
             self._scaler.load_state_dict(state)
+
+
+def _found(look: Callable[[], T]) -> T | DMTError:
+    try:
+        return look()
+    except DMTError as error:
+        return error
 
 
 def mean_over_processes(count: Tensor) -> Tensor:

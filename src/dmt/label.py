@@ -44,9 +44,8 @@ def label(
         NonFiniteError: when more than one site in a hundred gets NaN or infinite logits.
         CheckpointError: when the store holds labels of another teacher, run or set of images.
     """
-    if store.is_whole():
+    if engine.told_by_main(store.is_whole):
         return
-    engine.wait()  # until every process has seen that it is not
     predict = predict or most_probable
     batches = infer(
         [teacher], part, engine=engine, batch_size=batch_size, workers=workers, title=title, observer=observer

@@ -4,13 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from dmt.config import Config
 from dmt.data.images import DataSet, to_unit
 from dmt.data.unreadable import first_readable
 from dmt.errors import ConfigError
 from dmt.models.bundle import ModelFactory
+from dmt.models.label_views import LABEL_SCALES, view_size
 from dmt.models.network import Network, Preprocessing, check_output
 from dmt.models.pairs import warn_equal_starts
 from dmt.models.registry import build_network
@@ -24,8 +26,8 @@ def network_builder(
 ) -> Callable[[str, np.random.Generator], Network]:
     """A function from a network's label and a stream to a new network with its initial weights.
 
-    Each network of the plan is built and tried once here, so that a name or an output that does not fit is an error
-    before any training.
+    Each network of the plan is built and tried once here, at every size that the config asks for, so that a name, a
+    size or an output that does not fit is an error before any training.
     """
 
     def build(label: str, stream: np.random.Generator) -> Network:
@@ -36,9 +38,29 @@ def network_builder(
     if models is None and len(labels) > 1:
         warn_equal_starts(config)
     for label in labels:
-        images = to_unit(first_readable(data.train).repeat(2, 1, 1, 1))
-        check_output(build(label, generator(config.seed, "unused")), images, dense=TASKS[config.task].is_dense)
+        _try(build(label, generator(config.seed, "unused")), label, config, data, plan=plan)
     return build
+
+
+def _try(network: Network, label: str, config: Config, data: DataSet, *, plan: Sequence[Stage]) -> None:
+    images = to_unit(first_readable(data.train).repeat(2, 1, 1, 1))
+    teaches = any(stage.pseudo is not None and stage.pseudo.teacher == label for stage in plan)
+    for size, asked_by in _sizes_seen(config, images, teaches=teaches).items():
+        resized = F.interpolate(images, size=size, mode="bilinear", align_corners=False)
+        check_output(network, resized, dense=TASKS[config.task].is_dense, asked_by=asked_by)
+
+
+def _sizes_seen(config: Config, images: Tensor, *, teaches: bool) -> dict[tuple[int, int], str]:
+    """Heights and widths at which a network meets images like these, and the setting that asks for each."""
+    whole = (images.shape[2], images.shape[3])
+    window, crop, views = config.rounds.window, config.crop.size, config.rounds.label_views
+    seen = whole if window is None else (min(window[0], whole[0]), min(window[1], whole[1]))
+    sizes = {seen: "" if seen == whole else f"rounds.window={window}"}
+    if TASKS[config.task].is_dense:
+        sizes.setdefault(whole if crop is None else (crop[0], crop[1]), "" if crop is None else f"crop.size={crop}")
+    for scale in LABEL_SCALES.get(views, ()) if teaches else ():
+        sizes.setdefault(view_size(seen, scale), f"rounds.label_views={views}")
+    return sizes
 
 
 def projector(config: Config, label: str, data: DataSet, *, dimensions: int) -> Network:

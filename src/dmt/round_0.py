@@ -26,7 +26,6 @@ ROUNDS_ONLY: dict[str, Any] = {
         "alignment",
         "strangers",
         "stranger_confidence",
-        "window",
     },
     "loss": {
         "gamma_agree",

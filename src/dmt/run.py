@@ -75,11 +75,11 @@ def run(
     observer = observer if observer is not None and engine.is_main else Silent()
     path = Path(run_dir) if run_dir else default_run_folder(config)
     with open_run_folder(path, config, engine=engine) as folder:
-        if folder.result is not None:
+        if (finished := engine.told_by_main(lambda: folder.result)) is not None:
             if datasets is not None:
                 stored_split(folder.config, data, folder.path / "splits")
             observer.message(f"This run is finished; its folder is {folder.path}.")
-            return folder.result
+            return finished
         # By the config that the run folder holds: a resumed run keeps what it once resolved.
         setting = make_setting(folder.config, method, data, models, folder=folder.path, observer=observer)
         all_labels, is_own = method.needs_all_labels, datasets is not None
@@ -135,7 +135,7 @@ def _run_stages(setting: Setting, main: Arm, folds: Sequence[Arm]) -> tuple[list
     """The whole plan, on all labels and then on each fold's; of the main arm, and of each fold."""
     plan = setting.plan
     first = next((stage for stage in plan if stage.pseudo is not None), None)
-    if first is not None and not (main.path(first) / "DONE").is_file():
+    if first is not None and not setting.engine.told_by_main((main.path(first) / "DONE").is_file):
         require_label_space(setting, main, first)  # now, and not after hours of supervised training
     records = [run_stage(setting, main, stage) for stage in plan if stage.round == 0]
     if message := _unequal(setting, _validation_scores(records, [])):

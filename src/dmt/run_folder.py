@@ -76,17 +76,12 @@ def open_run_folder(path: Path, config: Config, *, engine: Engine) -> Iterator[R
         stack.enter_context(_none_world_writable())
         if engine.is_main:
             stack.enter_context(_taken(path))
-        is_new = not (path / "config.yaml").is_file()
-        if engine.is_main:
-            remove_leftovers(path)
-            settled = _settle_config(path, config, engine.precision)
-        engine.wait()
-        if not engine.is_main:
-            settled = _settle_config(path, config, engine.precision)
+        is_new = engine.is_main and not (path / "config.yaml").is_file()
+        settled = engine.told_by_main(lambda: _settle_config(path, config, engine.precision))
         try:
             yield RunFolder(path, settled)
         except BaseException:
-            if engine.is_main and is_new and not (path / "plan.json").is_file():
+            if is_new and not (path / "plan.json").is_file():
                 _empty(path)
             raise
 
@@ -130,6 +125,7 @@ def _empty(path: Path) -> None:
 
 def _settle_config(path: Path, config: Config, precision: str) -> Config:
     """The stored config where it is this run's; else this run's is stored."""
+    remove_leftovers(path)
     stored_path = path / "config.yaml"
     if not stored_path.is_file():
         config = config.model_copy(update={"precision": precision})

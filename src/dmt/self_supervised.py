@@ -68,7 +68,7 @@ def pretrain(setting: Setting, main: Arm) -> float:
         return seconds
     for label, path in setting.start_weights.items():
         title = f"self-supervised, network {label}"
-        if not (path.parent / "DONE").is_file():
+        if not setting.engine.told_by_main((path.parent / "DONE").is_file):
             _pretrain_one(setting, main, settings, label, path.parent, title)
         facts = read_facts(path.parent)
         setting.observer.stage_finished(title, f"{facts['steps']:,} steps, {facts['seconds']:.1f} s")

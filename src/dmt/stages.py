@@ -24,6 +24,7 @@ from dmt.losses import balanced_class_weights
 from dmt.models.ema import Ema
 from dmt.models.network import Network
 from dmt.models.weights import FORMAT, LEVELS, METADATA_KEY, REAL, load_weights
+from dmt.models.windowed import windowed
 from dmt.randomness import generator
 from dmt.schedules import SCHEDULES, steps_of_epochs, supervised_epochs
 from dmt.scores import Scores, load_scores, save_scores
@@ -41,7 +42,7 @@ def run_stage(setting: Setting, arm: Arm, stage: Stage) -> StageRecord:
         DMTError: as the pieces do.
     """
     folder = arm.path(stage)
-    if not (folder / "DONE").is_file():
+    if not setting.engine.told_by_main((folder / "DONE").is_file):
         began = time.monotonic() - seconds_before(_checkpoint(arm, stage))
         pseudo, facts = pseudo_labels(setting, arm, stage)
         trainee = _start(setting, arm, stage)
@@ -192,7 +193,7 @@ def ensemble_scores(setting: Setting, arm: Arm) -> Scores | None:
     if len(last_round) < 2 or arm.parts.test is None:
         return None
     path = arm.folder / "rounds" / str(last_round[0].round) / "ensemble" / "scores.safetensors"
-    if not path.is_file():
+    if not setting.engine.told_by_main(path.is_file):
         networks = [load_trained(setting, arm, stage) for stage in last_round]
         scores = _evaluate(setting, networks, arm.parts.test, "ensemble of the last round: test")
         if setting.engine.is_main:
@@ -212,8 +213,9 @@ def _score(setting: Setting, arm: Arm, stage: Stage, trainee: Trainee) -> dict[s
 
 
 def _evaluate(setting: Setting, networks: Sequence[nn.Module], part: Part, title: str) -> Scores:
+    """Scores by what `dmt evaluate` sees of an image, too."""
     return evaluate(
-        networks,
+        [windowed(network, setting.config.rounds.window) for network in networks],
         part,
         task=setting.task,
         engine=setting.engine,

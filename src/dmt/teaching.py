@@ -19,17 +19,14 @@ from dmt.label import Predict, label, renormalized_by, weights_hash
 from dmt.metrics import best_temperature
 from dmt.models.aligned import Aligned
 from dmt.models.calibrated import Calibrated
-from dmt.models.label_views import LabelViews
-from dmt.models.windowed import Windowed
+from dmt.models.label_views import LABEL_SCALES, LabelViews
+from dmt.models.windowed import windowed
 from dmt.resources import require_space
 from dmt.scores import ImageScores, load_scores
 from dmt.setting import Arm, Setting, load_trained, stage_of
 from dmt.stage_files import weights_path
 from dmt.strangers import earlier_labeling, report, strangers
 from dmt.types import BY_SHARES, PseudoSpec, Stage
-
-LABEL_SCALES = {"mirrored": (1.0,), "multiscale": (0.75, 1.0, 1.5)}
-"""Sizes at which a teacher looks at an image and its mirror image."""
 
 
 def pseudo_labels(setting: Setting, arm: Arm, stage: Stage) -> tuple[PseudoLabels | None, dict[str, Any]]:
@@ -60,7 +57,8 @@ def _strangers(setting: Setting, arm: Arm, stage: Stage, spec: PseudoSpec) -> Te
     before, rounds = earlier_labeling(setting.plan, stage), setting.config.rounds
     if before is None or before.pseudo is None or setting.task.is_dense:
         return None
-    if rounds.strangers == "keep" and not _open_store(setting, arm, before, before.pseudo, "pseudo_labels").is_whole():
+    earlier = _open_store(setting, arm, before, before.pseudo, "pseudo_labels")
+    if rounds.strangers == "keep" and not setting.engine.told_by_main(earlier.is_whole):
         return None  # deleted since, for room: a count is not worth labeling again
     stores = [
         _labeled_store(setting, arm, one, pseudo, folder="pseudo_labels")
@@ -139,7 +137,7 @@ def _labeled_store(
     """The whole store of what a stage's teacher says of every unlabeled image."""
     teaching = _teaching(setting, spec)
     store = _open_store(setting, arm, stage, spec, folder)
-    if not store.is_whole():
+    if not setting.engine.told_by_main(store.is_whole):
         require_label_space(setting, arm, stage)
         label(
             _teacher(setting, arm, stage, teaching),
@@ -186,7 +184,7 @@ def _teacher(setting: Setting, arm: Arm, stage: Stage, teaching: Stage) -> nn.Mo
 def _alignment(setting: Setting, arm: Arm, stage: Stage, teaching: Stage, teacher: nn.Module) -> Alignment:
     """What a stage's teacher is moved by: found once, and kept among its labels."""
     path, config = _alignment_path(arm, stage), setting.config
-    if setting.engine.gather([path.is_file()])[0]:  # the main process's word: a shared disk may show it late to others
+    if setting.engine.told_by_main(path.is_file):
         return _read_alignment(path)
     found = align(
         teacher,
@@ -236,7 +234,7 @@ def _with_views(teacher: nn.Module, rounds: RoundsConfig) -> nn.Module:
     """What a teacher looks at: the image or both ways round, all of it or window by window."""
     if rounds.label_views in LABEL_SCALES:
         teacher = LabelViews(teacher, scales=LABEL_SCALES[rounds.label_views])
-    return teacher if rounds.window is None else Windowed(teacher, (rounds.window[0], rounds.window[1]))
+    return windowed(teacher, rounds.window)
 
 
 def require_label_space(setting: Setting, arm: Arm, stage: Stage) -> None:

@@ -197,6 +197,14 @@ def test_both_pictures_and_the_reason_are_named(tmp_path: Path) -> None:
     assert "labeled/cat/0.png (cat) and labeled/dog/copy.png (dog)" in message
 
 
+@pytest.mark.parametrize("timing", [True, False])
+def test_a_network_of_one_size_is_tried_at_the_sizes_of_all_views(tmp_path: Path, timing: bool) -> None:
+    one_size = ["data.image_size=[32, 32]", "networks.a={name: timm:test_vit, options: {img_size: 32}}"]
+    report = check(str(class_folders(tmp_path)), [*one_size, "rounds.label_views=multiscale"], timing=timing)
+    assert found(report) == {"network": ("error", 1)}
+    assert "24x24 pixels, as rounds.label_views=multiscale asks for" in messages(report, "network")[0]
+
+
 def wrong_values(root: Path, *numbers: int) -> None:
     for number in numbers:
         path = root / "masks" / f"{number}.png"

@@ -118,6 +118,22 @@ def test_a_users_folder_with_images_of_two_sizes(call: Any, tmp_path: Path) -> N
     assert "pseudo_label_accuracy" not in result["rounds"][-1], "unlabeled images have no masks here"
 
 
+def test_a_run_through_windows_is_scored_as_its_evaluation_scores_it(call: Any, tmp_path: Path) -> None:
+    write_folder(tmp_path / "data")
+    (tmp_path / "mine.yaml").write_text("\n".join(OWN))
+    windows = ["rounds={top_fractions: [1.0], window: [16, 16]}", "supervised.steps=20"]
+    status, _, err = call("train", "mine.yaml", *windows, "--run-dir", "run")
+    assert status == 0, err
+    result = json.loads((tmp_path / "run/result.json").read_text())
+    for of_run, options in ((result["final"], []), (result["ensemble"], ["--ensemble"])):
+        found = {}
+        for window in (["--window", "whole"], []):
+            assert call("evaluate", "run", *options, *window, "-o", "found.json")[0] == 0
+            found = json.loads((tmp_path / "found.json").read_text())["figures"]
+            same = found["mean_iou"]["value"] == pytest.approx(of_run["mean_iou"], abs=1e-3)
+            assert same == (window == []), "whole images have other figures, or nothing is asked here"
+
+
 def test_masks_that_nobody_needs_do_not_end_a_run(call: Any, tmp_path: Path) -> None:
     """A mask of an unlabeled image tells how good pseudo labels are; one that cannot be read tells nothing."""
     write_folder(tmp_path / "data")

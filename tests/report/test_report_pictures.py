@@ -18,6 +18,7 @@ from torch import nn
 from dmt.data.pseudo_labels import Provenance
 from dmt.data.pseudo_masks import MaskStore, read_masks
 from dmt.models.weights import load_weights
+from dmt.models.windowed import Windowed
 from dmt.report.gallery import Gallery, open_gallery, spread
 from dmt.report.panels import ramp
 from dmt.report.pictures import read_overview, write_pictures
@@ -122,6 +123,15 @@ def test_panels_show_images_truth_and_answers(gallery: Gallery, finished: Path) 
                 answers = network(scaled)[0].argmax(dim=0).numpy()
             for k, color in enumerate(gallery.palette):
                 assert ((panel.pixels == color).all(axis=2) == (answers == k)).all()
+
+
+def test_networks_of_a_run_through_windows_look_through_them(moved: Path) -> None:
+    config = yaml.safe_load((moved / "config.yaml").read_text())
+    config["rounds"]["window"] = [16, 16]
+    (moved / "config.yaml").write_text(yaml.safe_dump(config))
+    for network in open_gallery(moved).networks.values():
+        assert isinstance(network, Windowed)
+        assert (network.window, network.training) == ((16, 16), False)
 
 
 def test_networks_are_those_of_the_stages(gallery: Gallery, finished: Path) -> None:

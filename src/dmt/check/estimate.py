@@ -8,9 +8,9 @@ from dmt.alignment import MAX_IMAGES
 from dmt.config import Config
 from dmt.data.memory import DEFAULT_BYTES
 from dmt.data.parts import Parts
+from dmt.models.label_views import LABEL_SCALES
 from dmt.stages import stage_steps, supervised_batch
 from dmt.tasks import TASKS
-from dmt.teaching import LABEL_SCALES
 from dmt.types import Stage, networks_of
 
 

@@ -114,7 +114,9 @@ def _measure(
 ) -> Measured:
     tiny = _shortened(config, WARM_UP + num_steps + 1)  # a step is over when the next one begins
     method, times = build_method(tiny), _Times(observer, clock)
-    setting = make_setting(tiny, method, data, None, folder=folder, observer=times)
+    views = tiny.rounds.model_copy(update={"label_views": config.rounds.label_views})
+    tried = tiny.model_copy(update={"rounds": views})  # networks are tried at the sizes of all views, and timed at one
+    setting = replace(make_setting(tried, method, data, None, folder=folder, observer=times), config=tiny)
     arm = Arm(name="", folder=folder, parts=_some(tiny, parts))
     steps: dict[str, float] = {}
     with shortages_told(config, image_size=data.image_size):

@@ -11,6 +11,10 @@ _LEAST = 1e-37
 """Stands in for probability 0, of which there is no logarithm; the smallest that fp32 holds in full."""
 
 
+LABEL_SCALES = {"mirrored": (1.0,), "multiscale": (0.75, 1.0, 1.5)}
+"""Sizes at which a teacher looks at an image and its mirror image, by `rounds.label_views`."""
+
+
 class LabelViews(nn.Module):
     """The mean probabilities of a network over views of an image, as logits.
 
@@ -31,7 +35,7 @@ class LabelViews(nn.Module):
         return torch.logsumexp(torch.stack(views), dim=0) - math.log(len(views))
 
     def _log_probabilities(self, images: Tensor, scale: float, mirror: bool) -> Tensor:
-        view = images if scale == 1 else _resized(images, [round(side * scale) for side in images.shape[2:]])
+        view = images if scale == 1 else _resized(images, list(view_size(images.shape[2:], scale)))
         logits: Tensor = self.network(view.flip(-1) if mirror else view).float()
         answer = logits.log_softmax(dim=1)
         if answer.dim() < 4:
@@ -40,6 +44,11 @@ class LabelViews(nn.Module):
         if answer.shape[2:] == images.shape[2:]:
             return answer
         return _resized(answer.exp(), list(images.shape[2:])).clamp(min=_LEAST).log()
+
+
+def view_size(size: Sequence[int], scale: float) -> tuple[int, int]:
+    """Height and width of an image's view at a scale."""
+    return round(size[0] * scale), round(size[1] * scale)
 
 
 def _resized(maps: Tensor, size: list[int]) -> Tensor:

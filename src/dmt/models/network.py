@@ -125,18 +125,19 @@ class Network(nn.Module):
         )
 
 
-def check_output(network: Network, images: Tensor, *, dense: bool = False) -> None:
+def check_output(network: Network, images: Tensor, *, dense: bool = False, asked_by: str = "") -> None:
     """Try a tiny batch `(N, channels, H, W)` before any training, and leave the network as it was.
 
     Args:
         network: any.
         images: of the size that it is going to see.
         dense: whether a class of every pixel is wanted, `(N, C, H, W)`, or of every image, `(N, C)`.
+        asked_by: the setting, as `key=value`, that images of this size come from; empty where it is their own.
 
     Raises:
         ConfigError: the network cannot take such images, or its output has another shape.
     """
-    found = _output_shape(network, images, dense=dense)
+    found = _output_shape(network, images, dense=dense, asked_by=asked_by)
     expected = (len(images), network.num_classes, *(images.shape[2:] if dense else ()))
     if found != expected:
         what = "images x classes x height x width" if dense else "images x classes"
@@ -197,7 +198,7 @@ def _at_size_of(images: Tensor, logits: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _output_shape(network: Network, images: Tensor, *, dense: bool) -> tuple[int, ...] | str:
+def _output_shape(network: Network, images: Tensor, *, dense: bool, asked_by: str) -> tuple[int, ...] | str:
     was_training = network.training
     network.eval()
     try:
@@ -209,9 +210,10 @@ def _output_shape(network: Network, images: Tensor, *, dense: bool) -> tuple[int
         # A network for masks takes any size from some smallest one on, a classifier often just one.
         larger = _larger_side(network, images) if dense else None
         smallest = f"it needs {larger}x{larger} pixels or so; " if larger else ""
+        why = f", as {asked_by} asks for," if asked_by else ""
         raise ConfigError(
-            f"Network {network.name!r} cannot take images of {size} pixels ({first_line(error)}); "
-            f"{smallest}choose another network or data.image_size."
+            f"Network {network.name!r} cannot take images of {size} pixels{why} ({first_line(error)}); "
+            f"{smallest}choose another network or {asked_by.partition('=')[0] or 'data.image_size'}."
         ) from error
     finally:
         network.train(was_training)

@@ -1,7 +1,7 @@
 """A network that looks at a large image through windows that overlap."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -57,6 +57,11 @@ class Windowed(nn.Module):
         for top in window_starts(height, self.window[0], overlap=self.overlap):
             for left in window_starts(width, self.window[1], overlap=self.overlap):
                 yield slice(top, min(top + self.window[0], height)), slice(left, min(left + self.window[1], width))
+
+
+def windowed(network: nn.Module, window: Sequence[int] | None) -> nn.Module:
+    """A network through windows of so many rows and columns, as `rounds.window` has them; None = as it is."""
+    return network if window is None else Windowed(network, (window[0], window[1]))
 
 
 def window_starts(length: int, window: int, *, overlap: float) -> list[int]:

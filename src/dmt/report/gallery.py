@@ -20,6 +20,7 @@ from dmt.methods import build_method
 from dmt.methods.base import Method
 from dmt.models.registry import PRETRAINED
 from dmt.models.weights import load_weights
+from dmt.models.windowed import windowed
 from dmt.networks import network_builder
 from dmt.randomness import generator
 from dmt.report import story
@@ -189,7 +190,7 @@ def _load_networks(
     for caption, stage in shown.items():
         network = build(stage.row["network"], generator(config.seed, "unused"))
         load_weights(network, weights_path(folder / stage.folder), allow_missing=False)
-        networks[caption] = engine.place(network).eval()
+        networks[caption] = windowed(engine.place(network), config.rounds.window).eval()
     return networks
 
 
