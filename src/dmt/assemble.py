@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from dmt.config import Config
-from dmt.data.augment import ON_LEVELS
+from dmt.data.augment import ON_LEVELS, WITHIN_UNIT, augment_named
 from dmt.data.catalog import load_dataset
 from dmt.data.draw import num_labels
-from dmt.data.images import DataSet, ImageSet, readable_sizes
+from dmt.data.images import DataSet, ImageSet, readable_sizes, value_span
 from dmt.data.listing import named_classes
 from dmt.data.own import data_set_from_torch, masked_data_set
 from dmt.data.parts import Part, Parts, UnlabeledPart
@@ -24,6 +24,9 @@ from dmt.randomness import generator
 from dmt.setting import Arm
 from dmt.tasks import TASKS
 from dmt.types import LabeledSubset, Stage
+
+_ROUNDING = 1.0e-5
+"""By so much a resize of values in [0, 1] may leave them."""
 
 
 def load_data(config: Config, datasets: Mapping[str, Any] | DataSet | None) -> DataSet:
@@ -44,13 +47,8 @@ def load_data(config: Config, datasets: Mapping[str, Any] | DataSet | None) -> D
             f"data.ignore_index is {config.ignore_label}, which is class {name!r}; use -1, or a number above "
             f"{data.num_classes - 1}."
         )
-    views = None if config.self_supervised is None else config.self_supervised.augment
-    for key, augment in (("augment", config.augment), ("self_supervised.augment", views)):
-        if augment in ON_LEVELS and first_readable(data.train).is_floating_point():
-            raise ConfigError(
-                f"{key}={augment} changes levels from 0 to 255, and these images are real numbers. Use another "
-                "augmentation, or none."
-            )
+    if first_readable(data.train).is_floating_point():
+        _check_augments(config, data)
     if TASKS[config.task].is_dense:
         _check_crop(config, data)
     return data
@@ -161,6 +159,25 @@ def _own_data(config: Config, datasets: Mapping[str, Any]) -> DataSet:
         class_names=named_classes(config.data, root=None),
         ignore_index=config.data.ignore_index,
     )
+
+
+def _check_augments(config: Config, data: DataSet) -> None:
+    """Refuse augmentations that would turn real numbers into others."""
+    views = None if config.self_supervised is None else config.self_supervised.augment
+    for key, name in (("augment", config.augment), ("self_supervised.augment", views)):
+        is_view = name is None or TASKS[config.task].is_dense
+        chosen = name if is_view else augment_named(name, config.data.name)
+        if chosen in ON_LEVELS:
+            raise ConfigError(
+                f"{key}={name} changes levels from 0 to 255, and these images are real numbers. Use another "
+                "augmentation, or none."
+            )
+        low, high = value_span(data.train) if chosen in WITHIN_UNIT else (0.0, 1.0)
+        if low < -_ROUNDING or high > 1 + _ROUNDING:
+            raise ConfigError(
+                f"{key}={name} cuts off values outside [0, 1], and these images are real numbers from {low:g} to "
+                f"{high:g}. Use {key}=none, or bring the images into [0, 1]."
+            )
 
 
 def _check_crop(config: Config, data: DataSet) -> None:
