@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dmt.config import Config
-from dmt.data.augment import ON_LEVELS, WITHIN_UNIT, augment_named
+from dmt.data.augment import ON_LEVELS, WITHIN_UNIT, augment_named, build_augment
 from dmt.data.catalog import load_dataset
 from dmt.data.draw import num_labels
 from dmt.data.images import DataSet, ImageSet, readable_sizes, value_span
@@ -33,8 +33,8 @@ def load_data(config: Config, datasets: Mapping[str, Any] | DataSet | None) -> D
     """The data set that the config names, or the user's own torch data sets, arrays or `DataSet`.
 
     Raises:
-        ConfigError: an unknown name, a class that would be ignored, an augmentation for other images, or images of
-            several sizes without `crop.size`.
+        ConfigError: an unknown name, a class that would be ignored, an augmentation that there is not or for other
+            images, or images of several sizes without `crop.size`.
         DataError: files or parts that are missing or broken.
     """
     if datasets is None:
@@ -47,6 +47,9 @@ def load_data(config: Config, datasets: Mapping[str, Any] | DataSet | None) -> D
             f"data.ignore_index is {config.ignore_label}, which is class {name!r}; use -1, or a number above "
             f"{data.num_classes - 1}."
         )
+    if config.self_supervised is not None and config.self_supervised.augment is not None:
+        # The run's own is built with its setting; this one not before the network's turn comes.
+        build_augment(config.self_supervised.augment, config.data.name, key="self_supervised.augment")
     if first_readable(data.train).is_floating_point():
         _check_augments(config, data)
     if TASKS[config.task].is_dense:

@@ -245,12 +245,13 @@ def augment_named(name: str, dataset: str) -> str:
     return _DEFAULTS.get(dataset, "photo") if name == "default" else name
 
 
-def build_augment(name: str, dataset: str) -> Augment:
+def build_augment(name: str, dataset: str, *, key: str = "augment") -> Augment:
     """The augmentation that `augment` names.
 
     Args:
         name: a key of `AUGMENTS`, or `default`.
         dataset: `data.name`.
+        key: of the config, for messages.
 
     Raises:
         ConfigError: no augmentation has this name.
@@ -258,7 +259,7 @@ def build_augment(name: str, dataset: str) -> Augment:
     chosen = augment_named(name, dataset)
     if chosen not in AUGMENTS:
         known = ["default", *AUGMENTS]
-        raise ConfigError(f"augment is {name!r}; known are {', '.join(known)}.{did_you_mean(name, known)}")
+        raise ConfigError(f"{key} is {name!r}; known are {', '.join(known)}.{did_you_mean(name, known)}")
     return AUGMENTS[chosen]()
 
 
