@@ -18,6 +18,7 @@ from dmt.data.parts import Part, Parts, UnlabeledPart
 from dmt.data.split_files import check_classes, read_split, write_classes, write_split
 from dmt.data.splits import Split, difference_maximized, folds
 from dmt.data.unreadable import first_readable, without_unreadable
+from dmt.data.unused_keys import tell_unused_by_datasets
 from dmt.errors import ConfigError
 from dmt.methods import build_method
 from dmt.randomness import generator
@@ -151,15 +152,16 @@ def parts_of(config: Config, data: DataSet, split: Split) -> Parts:
 
 
 def _own_data(config: Config, datasets: Mapping[str, Any]) -> DataSet:
-    size = config.data.image_size
+    tell_unused_by_datasets(config.data)
+    size, names = config.data.image_size, named_classes(config.data, root=None)
     image_size = None if size is None else (size[0], size[1])
     if not TASKS[config.task].is_dense:
-        return data_set_from_torch(datasets, name=config.data.name, image_size=image_size)
+        return data_set_from_torch(datasets, name=config.data.name, image_size=image_size, class_names=names)
     return masked_data_set(
         datasets,
         name=config.data.name,
         image_size=image_size,
-        class_names=named_classes(config.data, root=None),
+        class_names=names,
         ignore_index=config.data.ignore_index,
     )
 
