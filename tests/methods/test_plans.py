@@ -176,7 +176,7 @@ def test_the_threshold_reaches_every_stage_that_goes_by_it(method: str, threshol
 
 def without_effect(method: str, keys: list[str], **changes: Any) -> list[str]:
     values = {"task": "segmentation", "data": {"name": "scenes"}, "method": method}
-    return settings_without_effect(load_config(values | changes), keys)
+    return list(settings_without_effect(load_config(values | changes), keys))
 
 
 def test_settings_without_effect_are_known() -> None:
@@ -191,6 +191,49 @@ def test_settings_without_effect_are_known() -> None:
     assert without_effect("cbst", unused) == unused
     assert without_effect("self_training", unused) == unused[:3]
     assert without_effect("online_self_training", ["loss.confidence_threshold"]) == []
+
+
+@pytest.mark.parametrize("method", ["supervised", "oracle", "online_self_training"])
+def test_mixup_of_labels_alone_takes_lambda_as_it_is(method: str) -> None:
+    assert without_effect(method, ["mixup.alpha", "mixup.keep_max"], mixup={"alpha": 0.75}) == ["mixup.keep_max"]
+    assert without_effect("dmt", ["mixup.keep_max"], mixup={"alpha": 0.75}) == []
+
+
+def test_the_oracle_draws_no_split() -> None:
+    keys = ["data.labeled", "data.unlabeled", "data.num_unlabeled", "data.split_seed", "validation.size"]
+    assert without_effect("oracle", keys) == keys
+    assert without_effect("supervised", keys) == []
+    for source, expected in (("cut", 1), ("extra", 1), ("cross_validation", 1), ("given", 0), ("none", 0)):
+        found = without_effect("oracle", ["validation.source"], validation={"source": source})
+        assert found == ["validation.source"][:expected]
+
+
+def test_settings_that_others_take_the_effect_from() -> None:
+    validation = ["validation.size", "validation.num_folds"]
+    for source, expected in (
+        (None, []),
+        ("cut", validation[1:]),
+        ("extra", validation[1:]),
+        ("cross_validation", validation[:1]),
+        ("given", validation),
+        ("none", validation),
+    ):
+        assert without_effect("dmt", validation, validation={"source": source}) == expected
+    assert without_effect("dmt", ["rounds.stranger_confidence"]) == ["rounds.stranger_confidence"]
+    crop = ["crop.size", "crop.scale", "crop.pseudo", "crop.cutmix"]
+    assert without_effect("dmt", crop) == []
+    assert without_effect("dmt", crop, augment="none") == ["crop.scale", "crop.pseudo"]
+
+
+def test_each_is_said_to_have_no_effect_on_what_takes_it() -> None:
+    values = {"task": "classification", "data": {"name": "digits"}, "validation": {"source": "cut"}}
+    keys = ["networks.b.name", "crop.scale", "validation.num_folds", "loss.flip_exponent"]
+    assert list(settings_without_effect(load_config(values), keys).values()) == [
+        "networks.b.name has no effect on scheme=chain.",
+        "crop.scale has no effect on task=classification.",
+        "validation.num_folds has no effect on validation.source=cut.",
+        "loss.flip_exponent has no effect on method=dmt.",
+    ]
 
 
 @pytest.mark.parametrize("method", ["dmt", "dmt_naive", "dmt_flip", "curriculum_labeling", "cbst"])

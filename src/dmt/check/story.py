@@ -79,8 +79,8 @@ def check(
     with _told(state.findings, "config"):
         overrides = list(overrides)
         state.config = config = load_config(source, overrides)
-        for key in settings_without_effect(config, (one.partition("=")[0] for one in overrides)):
-            message = f"{key} has no effect on method={config.method}, scheme={config.scheme}."
+        given = (one.partition("=")[0] for one in overrides)
+        for key, message in settings_without_effect(config, given).items():
             state.findings.add("warning", "no-effect", message, where=key)
         _check_data(state, config, sample=sample, timing=timing, run_dir=run_dir, observer=observer, clock=clock)
     return state.report()

@@ -81,8 +81,8 @@ def compare(
     for candidate in candidates:
         config = candidate.config(0)
         own = [change.partition("=")[0] for change in candidate.changes if change not in (overrides or [])]
-        for key in settings_without_effect(config, own):
-            warnings.warn(f"{candidate.name}: {key} has no effect on method={config.method}.", stacklevel=2)
+        for sentence in settings_without_effect(config, own).values():
+            warnings.warn(f"{candidate.name}: {sentence}", stacklevel=2)
     console = Console(highlight=False, quiet=not is_main_process())
     chosen = parse_seeds(seeds)
     watch = _Watch(console)

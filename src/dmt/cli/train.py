@@ -90,8 +90,8 @@ def train_and_print(
     from dmt.run import run
     from dmt.run_folder import default_run_folder
 
-    for key in settings_without_effect(config, (override.partition("=")[0] for override in overrides)):
-        warnings.warn(f"{key} has no effect on method={config.method}, scheme={config.scheme}.", stacklevel=2)
+    for sentence in settings_without_effect(config, (one.partition("=")[0] for one in overrides)).values():
+        warnings.warn(sentence, stacklevel=2)
     folder = run_dir or default_run_folder(config, Path(source).stem)
     console = Console(highlight=False)
     try:
