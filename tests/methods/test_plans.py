@@ -1,12 +1,13 @@
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dmt.config import Config
-from dmt.config_files import load_config
+from dmt.config_files import dump_config, load_config
 from dmt.errors import ConfigError
-from dmt.methods import METHODS, build_method, settings_without_effect
+from dmt.methods import METHODS, build_method, settings_without_effect, told_without_effect
 from dmt.setting import stage_of
 from dmt.types import PseudoSpec, Stage
 
@@ -234,6 +235,30 @@ def test_each_is_said_to_have_no_effect_on_what_takes_it() -> None:
         "validation.num_folds has no effect on validation.source=cut.",
         "loss.flip_exponent has no effect on method=dmt.",
     ]
+
+
+SUPERVISED = "extends: digits-20\nmethod: supervised\nloss: {ramp: false}\nseed: 3\n"
+
+
+def test_what_a_users_own_file_or_mapping_sets_without_effect_is_told(tmp_path: Path) -> None:
+    own, expected = tmp_path / "mine.yaml", {"loss.ramp": "loss.ramp has no effect on method=supervised."}
+    own.write_text(SUPERVISED)
+    values = {"task": "classification", "data": {"name": "digits"}, "method": "supervised", "loss": {"ramp": False}}
+    assert told_without_effect(own) == told_without_effect(str(own), ["seed=4"]) == expected
+    assert told_without_effect(values) == expected
+    assert told_without_effect(values, ["rounds.selection=overall"]).keys() == {"loss.ramp", "rounds.selection"}
+
+
+def test_what_is_not_the_users_own_words_is_not_told(tmp_path: Path) -> None:
+    own = tmp_path / "mine.yaml"
+    own.write_text("extends: digits-20\nloss: {ramp: false}\n")
+    assert told_without_effect(own, ["method=supervised"]) == {}  # a file stands for itself
+    assert told_without_effect("voc-1322-supervised-paper") == {}
+    config = load_config(own, ["method=supervised"])
+    own.write_text(dump_config(config))
+    assert told_without_effect(own) == told_without_effect(config) == told_without_effect(config.model_dump()) == {}
+    own.write_text("loss: {ramp: false}\nmethod: supervised\n")  # no config without the overrides
+    assert told_without_effect(own, ["task=classification", "data.name=digits"]) == {}
 
 
 @pytest.mark.parametrize("method", ["dmt", "dmt_naive", "dmt_flip", "curriculum_labeling", "cbst"])

@@ -85,12 +85,12 @@ def train_and_print(
     config = load_config(source, overrides)
     # Imported here: torch takes seconds to load, and a mistyped config or `--help` should answer at once.
     from dmt.engine import is_main_process
-    from dmt.methods import settings_without_effect
+    from dmt.methods import told_without_effect
     from dmt.report import summary, write_report
     from dmt.run import run
     from dmt.run_folder import default_run_folder
 
-    for sentence in settings_without_effect(config, (one.partition("=")[0] for one in overrides)).values():
+    for sentence in told_without_effect(source, overrides).values():
         warnings.warn(sentence, stacklevel=2)
     folder = run_dir or default_run_folder(config, Path(source).stem)
     console = Console(highlight=False)

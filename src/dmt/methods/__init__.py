@@ -1,9 +1,11 @@
 """The methods, by name. Adding one is a file, a line here, a test and a preset."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
 from dmt.config import Config
-from dmt.config_files import did_you_mean
+from dmt.config_files import did_you_mean, load_config, own_keys
 from dmt.errors import ConfigError
 from dmt.methods.base import Method
 from dmt.methods.cbst import CBST
@@ -27,6 +29,26 @@ METHODS: dict[str, type[Method]] = {
     "cbst": CBST,
     "online_self_training": OnlineSelfTraining,
 }
+
+
+def told_without_effect(
+    source: str | Path | Mapping[str, Any] | Config, overrides: Iterable[str] = ()
+) -> dict[str, str]:
+    """What a user's own file or mapping and the overrides on top of it set without effect, as a sentence for each key.
+
+    A file is judged as it stands: `method=supervised` on top of it makes no mistake of what it says of rounds.
+
+    Raises:
+        ConfigError: as `load_config` and `build_method` do.
+    """
+    changes = list(overrides)
+    config, own = load_config(source, changes), own_keys(source)
+    if own and changes:
+        try:
+            own = list(settings_without_effect(load_config(source), own))
+        except ConfigError:
+            own = []  # it is no config without the overrides
+    return settings_without_effect(config, [*own, *(change.partition("=")[0].strip() for change in changes)])
 
 
 def settings_without_effect(config: Config, keys: Iterable[str]) -> dict[str, str]:
