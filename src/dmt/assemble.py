@@ -170,8 +170,9 @@ def _check_augments(config: Config, data: DataSet) -> None:
     """Refuse augmentations that would turn real numbers into others."""
     views = None if config.self_supervised is None else config.self_supervised.augment
     for key, name in (("augment", config.augment), ("self_supervised.augment", views)):
-        is_view = name is None or TASKS[config.task].is_dense
-        chosen = name if is_view else augment_named(name, config.data.name)
+        if name is None:
+            continue
+        chosen = name if TASKS[config.task].is_dense else augment_named(name, config.data.name)
         if chosen in ON_LEVELS:
             raise ConfigError(
                 f"{key}={name} changes levels from 0 to 255, and these images are real numbers. Use another "

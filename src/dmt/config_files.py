@@ -97,10 +97,11 @@ def own_keys(source: str | Path | Mapping[str, Any] | Config) -> list[str]:
     There are none in a preset, which sets keys for those that extend it, and none in a `Config` or in the file of a
     run, which hold every key there is.
     """
-    if isinstance(source, Config) or not (isinstance(source, Mapping) or Path(source).is_file()):
-        return []
-    is_mapping = isinstance(source, Mapping)
-    values = source if is_mapping else parse_yaml(Path(source).read_text(encoding="utf-8"), source=str(source))
+    values: Mapping[str, Any] = {}
+    if isinstance(source, Mapping):
+        values = source
+    elif not isinstance(source, Config) and Path(source).is_file():
+        values = parse_yaml(Path(source).read_text(encoding="utf-8"), source=str(source))
     return [] if values.keys() >= Config.model_fields.keys() else list(_dotted(values))
 
 
