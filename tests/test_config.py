@@ -228,6 +228,7 @@ def test_the_oracle_rule_is_for_supervised_training_only() -> None:
         ({"optimizer": {"lr": 0.0}}, "optimizer.lr"),
         ({"optimizer": {"lr": float("inf")}}, "optimizer.lr"),
         ({"optimizer": {"schedule": "linear"}}, "optimizer.schedule"),
+        ({"optimizer": {"nesterov": True, "momentum": 0.0}}, "optimizer"),
         ({"duration": {"steps": 0}}, "duration.steps"),
         ({"duration": {"epochs": float("inf")}}, "duration.epochs"),
         ({"batch": {"size": 16, "labeled": 16}}, "batch"),
@@ -255,6 +256,12 @@ def test_values_out_of_range_are_named_by_their_key(changes: dict[str, Any], key
     heading, *lines = str(caught.value).splitlines()
     assert "1 error in the config" in heading
     assert lines[0].strip().startswith(f"{key}:"), lines
+
+
+def test_nesterov_without_momentum_is_told_in_one_line_and_only_where_it_is_used() -> None:
+    with pytest.raises(ConfigError, match=r"optimizer: nesterov is true and momentum 0; give a momentum above 0, or"):
+        load(optimizer={"nesterov": True, "momentum": 0})
+    assert load(optimizer={"name": "adamw", "nesterov": True, "momentum": 0}).optimizer.nesterov
 
 
 def test_whole_numbers_are_fine_where_fractions_are_asked() -> None:

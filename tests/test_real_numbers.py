@@ -33,7 +33,7 @@ def test_statistics_are_those_of_levels() -> None:
 
 
 def test_resizing_neither_rounds_nor_cuts_off() -> None:
-    images = torch.randn(3, 2, 8, 8) * 1000
+    images = torch.randn(3, 2, 8, 8, generator=torch.Generator().manual_seed(1)) * 1000
     smaller = resize(images, (4, 4))
     assert smaller.dtype == torch.float32
     assert smaller.min() < 0
@@ -82,6 +82,24 @@ def test_augmentations_of_levels_are_refused(changes: dict[str, Any], words: str
     with pytest.raises(ConfigError, match=f"{words} changes levels"):
         load_data(config, stripes(as_levels=False))
     assert load_data(config, stripes(as_levels=True)).num_classes == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"augment": "default"}, "^augment=default"),
+        ({"augment": "digits"}, "^augment=digits"),
+        ({"augment": "none", "self_supervised": {"steps": 1, "augment": "photo"}}, "^self_supervised.augment=photo"),
+    ],
+)
+def test_augmentations_that_cut_off_are_refused_where_there_is_what_to_cut(changes: dict[str, Any], words: str) -> None:
+    config, data = load_config(tiny_config(**changes)), stripes(as_levels=False)
+    assert load_data(config, data).num_classes == 3
+    wide = replace(data, train=replace(data.train, pixels=data.train.pixels * 3 - 1))  # type: ignore[type-var, attr-defined]
+    with pytest.raises(ConfigError, match=rf"{words} cuts off values outside \[0, 1\], .* real numbers from -1 to "):
+        load_data(config, wide)
+    unchanged = tiny_config(augment="none")
+    assert load_data(load_config(unchanged), wide).num_classes == 3
 
 
 def test_other_types_are_refused() -> None:

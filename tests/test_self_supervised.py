@@ -56,6 +56,13 @@ def test_views_that_agree_cost_little_and_strangers_much() -> None:
     assert contrastive_loss(torch.cat([apart, apart.roll(1, 0)]), temperature=0.05) > 10
 
 
+def test_an_unknown_augmentation_is_told_by_its_own_key_before_anything_is_written(tmp_path: Path) -> None:
+    wrong = config(data={"name": "digits", "num_labeled": 20}, self_supervised=SHORT | {"augment": "strong"})
+    with pytest.raises(ConfigError, match=r"^self_supervised\.augment is 'strong'; known are default, none, digits"):
+        run(wrong, run_dir=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_networks_begin_with_what_the_images_taught(tmp_path: Path) -> None:
     # A learning rate of next to nothing shows what a stage began with.
     result = run(

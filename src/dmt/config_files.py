@@ -4,7 +4,7 @@ import difflib
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -91,6 +91,20 @@ def load_config(source: str | Path | Mapping[str, Any] | Config, overrides: Iter
         ) from None
 
 
+def own_keys(source: str | Path | Mapping[str, Any] | Config) -> list[str]:
+    """The dotted keys that a user's own file or mapping sets itself.
+
+    There are none in a preset, which sets keys for those that extend it, and none in a `Config` or in the file of a
+    run, which hold every key there is.
+    """
+    values: Mapping[str, Any] = {}
+    if isinstance(source, Mapping):
+        values = source
+    elif not isinstance(source, Config) and Path(source).is_file():
+        values = parse_yaml(Path(source).read_text(encoding="utf-8"), source=str(source))
+    return [] if values.keys() >= Config.model_fields.keys() else list(_dotted(values))
+
+
 def dump_config(config: Config) -> str:
     """The whole resolved config as YAML."""
     return yaml.safe_dump(config.model_dump(), sort_keys=False, default_flow_style=None, width=120)
@@ -133,6 +147,14 @@ def _read(source: str) -> dict[str, Any]:
     if not isinstance(base, str) or base not in preset_names():
         raise ConfigError(f"extends in {source} is {base!r}; it must be a name from `dmt list presets`.")
     return _merge(_read(base), changes)
+
+
+def _dotted(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _dotted(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
 
 
 def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -247,6 +247,12 @@ class OptimizerConfig(Section):
     schedule: Literal["cosine", "poly", "constant"] = "cosine"
     """Of the learning rate over a stage, per step."""
 
+    @model_validator(mode="after")
+    def _nesterov_has_momentum(self) -> "OptimizerConfig":
+        if self.name == "sgd" and self.nesterov and self.momentum == 0.0:
+            raise ValueError("nesterov is true and momentum 0; give a momentum above 0, or nesterov=false")
+        return self
+
 
 class BatchConfig(Section):
     """Images in one optimizer step."""
@@ -266,10 +272,7 @@ class BatchConfig(Section):
 
 
 class SelfSupervisedConfig(Section):
-    """A start from the images alone, before any label is seen: contrastive learning as in SimCLR (classification).
-
-    It is not in the paper, whose section 5.3.4 looks out to it.
-    """
+    """A start from the images alone, as in SimCLR (classification; the paper's section 5.3.4 looks out to it)."""
 
     steps: Count
     """Optimizer steps; ten to a hundred passes over the images are a range to try."""

@@ -17,7 +17,7 @@ from dmt.config_files import load_config
 from dmt.data.images import DataSet
 from dmt.engine import Engine, environment, peak_memory_mb
 from dmt.errors import ConfigError
-from dmt.methods import build_method
+from dmt.methods import build_method, told_without_effect
 from dmt.methods.base import Method
 from dmt.metrics_log import MetricsLog
 from dmt.networks import network_builder
@@ -65,6 +65,8 @@ def run(
     Raises:
         DMTError: for everything that the user can mend.
     """
+    for sentence in told_without_effect(config).values():
+        warnings.warn(sentence, stacklevel=2)
     config = load_config(config)
     _warn_fractions(config)
     data = load_data(config, datasets)

@@ -16,7 +16,7 @@ from dmt.config_files import load_config
 from dmt.data.catalog import load_dataset
 from dmt.data.draw import split_masks
 from dmt.data.images import DataSet
-from dmt.errors import DataError
+from dmt.errors import ConfigError, DataError
 from tiny_folders import write_folder
 
 CLASSES = ("background", "middle", "right")
@@ -256,6 +256,13 @@ def test_a_file_that_is_no_json(tmp_path: Path) -> None:
 def test_a_hugging_face_folder_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot load"):
         load({"name": "huggingface", "root": str(tmp_path)})
+
+
+@pytest.mark.parametrize("key", ["validation", "test"])
+@pytest.mark.parametrize("make", [manifest, hugging_face])
+def test_lists_are_refused_where_the_masks_say_themselves_what_is_what(make: Any, key: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=rf"data\.{key} has no effect on .* what is what"):
+        load(make(tmp_path) | {key: "x.txt"})
 
 
 def test_shards_are_unlabeled_images(tmp_path: Path) -> None:

@@ -86,6 +86,15 @@ def test_labels_of_the_unlabeled_part_are_never_read(unlabeled: Dataset[Any]) ->
     assert data.train.images([4])[0, 0, 0, 0] == 1
 
 
+def test_classes_have_the_names_that_the_config_gives_them() -> None:
+    parts, names = {"train": some([0, 1, -1, 2])}, ["cat", "dog", "eel"]
+    data = data_set_from_torch(parts, name="mine", image_size=None, class_names=names)
+    assert data.class_names == ("cat", "dog", "eel")
+    for wrong in (names[:2], [*names, "fox"], ["cat", "dog", "cat"]):
+        with pytest.raises(DataError, match=r"data\.class_names is cat, dog.*, and the labels are 0 \.\. 2; a name"):
+            data_set_from_torch(parts, name="mine", image_size=None, class_names=wrong)
+
+
 def test_keys_are_unique() -> None:
     data = wrap(labeled=some([0, 1, 1]), unlabeled=ImagesOnly(), test=some([0, 1]), validation=some([1, 0]))
     keys = [part.key(i) for part in (data.train, data.test, data.validation) for i in range(len(part))]

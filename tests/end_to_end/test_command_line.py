@@ -245,7 +245,7 @@ def test_a_setting_without_effect_warns(call) -> None:
         "loss.gamma_agree=2.0",
     ]
     status, _, err = call("train", "digits-20", *arguments, "--run-dir", "mine")
-    assert (status, err) == (0, "warning: loss.gamma_agree has no effect on method=supervised, scheme=chain.\n")
+    assert (status, err) == (0, "warning: loss.gamma_agree has no effect on method=supervised.\n")
 
 
 def test_the_demo_is_the_digits_preset(call, monkeypatch) -> None:

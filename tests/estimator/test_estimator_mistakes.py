@@ -32,6 +32,7 @@ FLAT = X.reshape(len(X), -1)
         (X, Y, {"image_size": (8.5, 8)}, r"image_size is \(8.5, 8\); \(HEIGHT, WIDTH\) is needed"),
         (FLAT, Y, {"backbone": "wrn_10_1"}, "X is a table of features, which takes small_mlp"),
         (FLAT, Y, {"augment": "photo"}, "X is a table of features, which cannot be augmented"),
+        (FLAT, Y, {"config": {"augment": "digits"}}, "augment is 'digits', but X is a table of features"),
         (X, Y, {"backbone": "smal_cnn"}, "Did you mean 'small_cnn'"),
         (X, Y, {"backbone": "small_mlp"}, "cannot take images of 8x8 pixels"),
         (X, Y, {"method": "dtm"}, "Did you mean 'dmt'"),

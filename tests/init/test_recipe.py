@@ -203,3 +203,5 @@ def test_torchvisions_cache_counts_too(caches: Path) -> None:
     assert named("timm:resnet18", task="classification").weights is None
     with pytest.raises(ConfigError, match="predicts one class an image"):
         named("timm:resnet18", task="segmentation")
+    with pytest.raises(ConfigError, match=r"^--network: there is no network 'foo'"):
+        named("foo", task="classification")

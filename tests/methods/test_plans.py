@@ -1,12 +1,13 @@
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dmt.config import Config
-from dmt.config_files import load_config
+from dmt.config_files import dump_config, load_config
 from dmt.errors import ConfigError
-from dmt.methods import METHODS, build_method, settings_without_effect
+from dmt.methods import METHODS, build_method, settings_without_effect, told_without_effect
 from dmt.setting import stage_of
 from dmt.types import PseudoSpec, Stage
 
@@ -176,7 +177,7 @@ def test_the_threshold_reaches_every_stage_that_goes_by_it(method: str, threshol
 
 def without_effect(method: str, keys: list[str], **changes: Any) -> list[str]:
     values = {"task": "segmentation", "data": {"name": "scenes"}, "method": method}
-    return settings_without_effect(load_config(values | changes), keys)
+    return list(settings_without_effect(load_config(values | changes), keys))
 
 
 def test_settings_without_effect_are_known() -> None:
@@ -191,6 +192,73 @@ def test_settings_without_effect_are_known() -> None:
     assert without_effect("cbst", unused) == unused
     assert without_effect("self_training", unused) == unused[:3]
     assert without_effect("online_self_training", ["loss.confidence_threshold"]) == []
+
+
+@pytest.mark.parametrize("method", ["supervised", "oracle", "online_self_training"])
+def test_mixup_of_labels_alone_takes_lambda_as_it_is(method: str) -> None:
+    assert without_effect(method, ["mixup.alpha", "mixup.keep_max"], mixup={"alpha": 0.75}) == ["mixup.keep_max"]
+    assert without_effect("dmt", ["mixup.keep_max"], mixup={"alpha": 0.75}) == []
+
+
+def test_the_oracle_draws_no_split() -> None:
+    keys = ["data.labeled", "data.unlabeled", "data.num_unlabeled", "data.split_seed", "validation.size"]
+    assert without_effect("oracle", keys) == keys
+    assert without_effect("supervised", keys) == []
+    for source, expected in (("cut", 1), ("extra", 1), ("cross_validation", 1), ("given", 0), ("none", 0)):
+        found = without_effect("oracle", ["validation.source"], validation={"source": source})
+        assert found == ["validation.source"][:expected]
+
+
+def test_settings_that_others_take_the_effect_from() -> None:
+    validation = ["validation.size", "validation.num_folds"]
+    for source, expected in (
+        (None, []),
+        ("cut", validation[1:]),
+        ("extra", validation[1:]),
+        ("cross_validation", validation[:1]),
+        ("given", validation),
+        ("none", validation),
+    ):
+        assert without_effect("dmt", validation, validation={"source": source}) == expected
+    assert without_effect("dmt", ["rounds.stranger_confidence"]) == ["rounds.stranger_confidence"]
+    crop = ["crop.size", "crop.scale", "crop.pseudo", "crop.cutmix"]
+    assert without_effect("dmt", crop) == []
+    assert without_effect("dmt", crop, augment="none") == ["crop.scale", "crop.pseudo"]
+
+
+def test_each_is_said_to_have_no_effect_on_what_takes_it() -> None:
+    values = {"task": "classification", "data": {"name": "digits"}, "validation": {"source": "cut"}}
+    keys = ["networks.b.name", "crop.scale", "validation.num_folds", "loss.flip_exponent"]
+    assert list(settings_without_effect(load_config(values), keys).values()) == [
+        "networks.b.name has no effect on scheme=chain.",
+        "crop.scale has no effect on task=classification.",
+        "validation.num_folds has no effect on validation.source=cut.",
+        "loss.flip_exponent has no effect on method=dmt.",
+    ]
+
+
+SUPERVISED = "extends: digits-20\nmethod: supervised\nloss: {ramp: false}\nseed: 3\n"
+
+
+def test_what_a_users_own_file_or_mapping_sets_without_effect_is_told(tmp_path: Path) -> None:
+    own, expected = tmp_path / "mine.yaml", {"loss.ramp": "loss.ramp has no effect on method=supervised."}
+    own.write_text(SUPERVISED)
+    values = {"task": "classification", "data": {"name": "digits"}, "method": "supervised", "loss": {"ramp": False}}
+    assert told_without_effect(own) == told_without_effect(str(own), ["seed=4"]) == expected
+    assert told_without_effect(values) == expected
+    assert told_without_effect(values, ["rounds.selection=overall"]).keys() == {"loss.ramp", "rounds.selection"}
+
+
+def test_what_is_not_the_users_own_words_is_not_told(tmp_path: Path) -> None:
+    own = tmp_path / "mine.yaml"
+    own.write_text("extends: digits-20\nloss: {ramp: false}\n")
+    assert told_without_effect(own, ["method=supervised"]) == {}  # a file stands for itself
+    assert told_without_effect("voc-1322-supervised-paper") == {}
+    config = load_config(own, ["method=supervised"])
+    own.write_text(dump_config(config))
+    assert told_without_effect(own) == told_without_effect(config) == told_without_effect(config.model_dump()) == {}
+    own.write_text("loss: {ramp: false}\nmethod: supervised\n")  # no config without the overrides
+    assert told_without_effect(own, ["task=classification", "data.name=digits"]) == {}
 
 
 @pytest.mark.parametrize("method", ["dmt", "dmt_naive", "dmt_flip", "curriculum_labeling", "cbst"])

@@ -24,7 +24,7 @@ from dmt.data.parts import Parts
 from dmt.data.problems import gathered
 from dmt.data.splits import Split
 from dmt.errors import DMTError, StoppedError
-from dmt.methods import build_method, settings_without_effect
+from dmt.methods import build_method, told_without_effect
 from dmt.networks import network_builder
 from dmt.progress import Silent
 from dmt.tasks import TASKS
@@ -79,8 +79,7 @@ def check(
     with _told(state.findings, "config"):
         overrides = list(overrides)
         state.config = config = load_config(source, overrides)
-        for key in settings_without_effect(config, (one.partition("=")[0] for one in overrides)):
-            message = f"{key} has no effect on method={config.method}, scheme={config.scheme}."
+        for key, message in told_without_effect(source, overrides).items():
             state.findings.add("warning", "no-effect", message, where=key)
         _check_data(state, config, sample=sample, timing=timing, run_dir=run_dir, observer=observer, clock=clock)
     return state.report()

@@ -72,17 +72,21 @@ def compare(
     from dmt.compare import compare as run_all
     from dmt.compare.tables import left_out
     from dmt.engine import is_main_process
-    from dmt.methods import settings_without_effect
+    from dmt.methods import settings_without_effect, told_without_effect
 
     names = [name.strip() for name in methods.split(",") if name.strip()]
     candidates = candidates_of(source, names, variants or [], changes=overrides or [])
     folder = runs or Path("runs") / "compare" / Path(source).stem
     check_output(folder, is_folder=True)
+    shared = told_without_effect(source, overrides or [])
     for candidate in candidates:
         config = candidate.config(0)
+        shared = {key: shared[key] for key in settings_without_effect(config, shared)}
         own = [change.partition("=")[0] for change in candidate.changes if change not in (overrides or [])]
-        for key in settings_without_effect(config, own):
-            warnings.warn(f"{candidate.name}: {key} has no effect on method={config.method}.", stacklevel=2)
+        for sentence in settings_without_effect(config, own).values():
+            warnings.warn(f"{candidate.name}: {sentence}", stacklevel=2)
+    for sentence in shared.values():  # what bears on one candidate has its place
+        warnings.warn(sentence, stacklevel=2)
     console = Console(highlight=False, quiet=not is_main_process())
     chosen = parse_seeds(seeds)
     watch = _Watch(console)

@@ -85,13 +85,13 @@ def train_and_print(
     config = load_config(source, overrides)
     # Imported here: torch takes seconds to load, and a mistyped config or `--help` should answer at once.
     from dmt.engine import is_main_process
-    from dmt.methods import settings_without_effect
+    from dmt.methods import told_without_effect
     from dmt.report import summary, write_report
     from dmt.run import run
     from dmt.run_folder import default_run_folder
 
-    for key in settings_without_effect(config, (override.partition("=")[0] for override in overrides)):
-        warnings.warn(f"{key} has no effect on method={config.method}, scheme={config.scheme}.", stacklevel=2)
+    for sentence in told_without_effect(source, overrides).values():
+        warnings.warn(sentence, stacklevel=2)
     folder = run_dir or default_run_folder(config, Path(source).stem)
     console = Console(highlight=False)
     try:

@@ -234,23 +234,32 @@ AUGMENTS: dict[str, Callable[[], Augment]] = {
 ON_LEVELS = frozenset({"reference", "cifar"})
 """Those that need levels: images of real numbers cannot go through them."""
 
+WITHIN_UNIT = frozenset({"digits", "fashion-mnist", "photo", "color"})
+"""Those that cut off values outside [0, 1]: images of real numbers may have none there; `color` is segmentation's."""
+
 _DEFAULTS = {"digits": "digits", "fashion-mnist": "fashion-mnist", "cifar-10": "cifar"}
 
 
-def build_augment(name: str, dataset: str) -> Augment:
+def augment_named(name: str, dataset: str) -> str:
+    """What `augment` stands for: itself, or for `default` the data set's own, and `photo` where it has none."""
+    return _DEFAULTS.get(dataset, "photo") if name == "default" else name
+
+
+def build_augment(name: str, dataset: str, *, key: str = "augment") -> Augment:
     """The augmentation that `augment` names.
 
     Args:
-        name: a key of `AUGMENTS`, or `default`: the data set's own, and `photo` for data sets that have none.
+        name: a key of `AUGMENTS`, or `default`.
         dataset: `data.name`.
+        key: of the config, for messages.
 
     Raises:
         ConfigError: no augmentation has this name.
     """
-    chosen = _DEFAULTS.get(dataset, "photo") if name == "default" else name
+    chosen = augment_named(name, dataset)
     if chosen not in AUGMENTS:
         known = ["default", *AUGMENTS]
-        raise ConfigError(f"augment is {name!r}; known are {', '.join(known)}.{did_you_mean(name, known)}")
+        raise ConfigError(f"{key} is {name!r}; known are {', '.join(known)}.{did_you_mean(name, known)}")
     return AUGMENTS[chosen]()
 
 

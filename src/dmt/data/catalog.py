@@ -27,13 +27,12 @@ from dmt.data.mask_manifest import mask_manifest
 from dmt.data.readers import read_cifar_batch, read_cifar_class_names, read_idx
 from dmt.data.scenes import scenes
 from dmt.data.street_scenes import camvid, cityscapes
+from dmt.data.unused_keys import tell_unused
 from dmt.data.voc import voc
 from dmt.errors import ConfigError, DataError
 
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package dataset-fashion-mnist puts its files."""
-
-_KEYS_OF_OWN_DATA = ("validation", "test", "class_names", "channels", "value_range", "annotations", "shards")
 
 _DIGITS_TEST_SIZE = 450
 _DIGITS_TEST_SEED = 0
@@ -84,7 +83,7 @@ def load_dataset(config: DataConfig, *, task: str) -> DataSet:
         task: `classification` or `segmentation`.
 
     Raises:
-        ConfigError: no data set of this task has this name.
+        ConfigError: no data set of this task has this name, or its masks ignore another value.
         DataError: files are missing or damaged.
     """
     entry = DATASETS.get(config.name)
@@ -95,9 +94,7 @@ def load_dataset(config: DataConfig, *, task: str) -> DataSet:
             f"data.name is {config.name!r}, {what}; those for {task} are {', '.join(known)}."
             f"{did_you_mean(config.name, known) if entry is None else ''}"
         )
-    for key in _KEYS_OF_OWN_DATA:
-        if not entry.is_own and getattr(config, key) is not None:
-            warnings.warn(f"data.{key} has no effect on {config.name}.", UserWarning, stacklevel=2)
+    tell_unused(config, task=task, is_own=entry.is_own)
     height_width = None if config.image_size is None else (config.image_size[0], config.image_size[1])
     return entry.build[task](config, height_width or entry.image_size)
 

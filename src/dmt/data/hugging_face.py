@@ -94,10 +94,15 @@ def hugging_face_masks(config: DataConfig, image_size: tuple[int, int] | None) -
     """Images of the column `image` with masks in a second column of images, `mask` for instance.
 
     Raises:
-        ConfigError: data.root is not given, or `datasets` is not installed.
+        ConfigError: data.root is not given, lists are, or `datasets` is not installed.
         DataError: the folder cannot be read, or a column is missing.
     """
     root = root_folder(config)
+    for key in ("validation", "test"):
+        if getattr(config, key) is not None:
+            raise ConfigError(
+                f"data.{key} has no effect on masks that `datasets` saved: their splits say what is what."
+            )
     rows = list(_rows(root, masks=True))
     listing = MaskListing(
         files=tuple(ImageFile(row.key, row.image, None if row.mask is None else MaskFile(row.mask)) for row in rows),

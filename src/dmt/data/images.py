@@ -243,6 +243,16 @@ def measured(images: ImageSet, *, at_most: int = 1000) -> tuple[tuple[float, ...
     return _moments(counts)
 
 
+def value_span(images: ImageSet, *, at_most: int = 1000) -> tuple[float, float]:
+    """The lowest and the highest value, of images evenly chosen from a set that can be read."""
+    low, high = float("inf"), float("-inf")
+    for index in range(0, len(images), max(1, -(-len(images) // at_most))):
+        with contextlib.suppress(DataError):
+            one = images.images([index])
+            low, high = min(low, float(one.min())), max(high, float(one.max()))
+    return low, high
+
+
 def _level_counts(channel: Tensor) -> np.ndarray:
     # In pieces, since bincount works on a copy of eight bytes a pixel.
     pieces = [piece.numpy() for piece in torch.split(channel, 4096)]

@@ -32,7 +32,13 @@ class _WithoutLabels(Dataset[Any]):
         return (item[0] if isinstance(item, tuple | list) else item), self._label
 
 
-def data_set_from_torch(datasets: Mapping[str, Any], *, name: str, image_size: tuple[int, int] | None) -> DataSet:
+def data_set_from_torch(
+    datasets: Mapping[str, Any],
+    *,
+    name: str,
+    image_size: tuple[int, int] | None,
+    class_names: Sequence[str] | None = None,
+) -> DataSet:
     """Wrap map-style torch data sets and arrays for classification.
 
     With `labeled` and `unlabeled`, all images of `labeled` are the labeled ones, and labels that items of `unlabeled`
@@ -42,14 +48,15 @@ def data_set_from_torch(datasets: Mapping[str, Any], *, name: str, image_size: t
         datasets: by part; each a torch data set, a pair of arrays `(X, y)`, or an array of images alone.
         name: of the whole.
         image_size: (height, width) to resize to; None where all images have one size.
+        class_names: what class 0, 1, ... are called; None = their numbers.
 
     Raises:
-        DataError: when parts are missing or unknown, or labels are not 0 .. C-1.
+        DataError: when parts are missing or unknown, labels are not 0 .. C-1, or there is not a name for each.
     """
     parts = _joined(datasets, without=UNLABELED)
     sets = {part: TorchImages(dataset=one, prefix=part, image_size=image_size) for part, one in parts.items()}
     train = sets["train"]
-    names = _class_names(train)
+    names = _class_names(train, class_names)
     for part, images in sets.items():
         if part != "train":
             _check_scored(images, train, num_classes=len(names))
@@ -144,7 +151,7 @@ def _check_scored(part: TorchImages, train: TorchImages, *, num_classes: int) ->
         )
 
 
-def _class_names(train: TorchImages) -> tuple[str, ...]:
+def _class_names(train: TorchImages, given: Sequence[str] | None) -> tuple[str, ...]:
     labels = train.labels(range(len(train)))
     known = labels[labels != UNLABELED]
     if len(known) == 0:
@@ -154,7 +161,14 @@ def _class_names(train: TorchImages) -> tuple[str, ...]:
         raise DataError(f"Labels must be 0 .. C-1 with each class present; found {found[:20]}.")
     if len(found) < 2:
         raise DataError("All labels are of one class; two or more are needed.")
-    return tuple(str(label) for label in range(int(known.max()) + 1))
+    if given is None:
+        return tuple(map(str, found))
+    if len(set(given)) < len(given) or len(given) != len(found):
+        raise DataError(
+            f"data.class_names is {', '.join(given)}, and the labels are 0 .. {len(found) - 1}; a name of its own for "
+            "each is needed, in their order."
+        )
+    return tuple(given)
 
 
 def _names_of_masks(train: TorchMasks) -> tuple[str, ...]:

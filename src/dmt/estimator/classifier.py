@@ -192,9 +192,11 @@ class SemiSupervisedClassifier(ClassifierMixin, Estimator):  # type: ignore[misc
 
     def _augment_for(self, form: Form) -> str:
         if isinstance(form, TableForm):
-            if self.augment not in (_DEFAULT_AUGMENT, "none"):
+            further = self.config if isinstance(self.config, Mapping) else {}
+            given = further.get("augment", self.augment)
+            if given not in (_DEFAULT_AUGMENT, "none"):
                 raise ConfigError(
-                    f"augment is {self.augment!r}, but X is a table of features, which cannot be augmented as images "
+                    f"augment is {given!r}, but X is a table of features, which cannot be augmented as images "
                     "are. Leave it out, or say by image_shape which images its rows are."
                 )
             return "none"

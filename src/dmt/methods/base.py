@@ -26,7 +26,7 @@ WEIGHTS_OF_PSEUDO_LABELS = (
 
 UNUSED_WITHOUT_ROUNDS = (
     *WEIGHTS_OF_PSEUDO_LABELS, "scheme", "start", "rounds", "duration", "networks.b", "batch.labeled", "crop.cutmix",
-    "crop.pseudo",
+    "crop.pseudo", "mixup.keep_max",
 )  # fmt: skip
 """Config keys that have no effect on a method of one supervised stage."""
 

@@ -30,6 +30,7 @@ class OnlineSelfTraining(Method):
         "loss.flip_exponent",
         "loss.weight_batchnorm",
         "loss.weights_per_class",
+        "mixup.keep_max",
     )
 
     def plan(self) -> tuple[Stage, ...]:

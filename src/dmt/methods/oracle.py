@@ -9,7 +9,16 @@ class Oracle(Method):
 
     summary = "all labels, for data sets that have them: the upper bound"
     source = "paper, section 5.2 (Oracle)"
-    unused = (*UNUSED_WITHOUT_ROUNDS, "data.num_labeled")
+    unused = (
+        *UNUSED_WITHOUT_ROUNDS,
+        "data.num_labeled",
+        "data.labeled",
+        "data.unlabeled",
+        "data.num_unlabeled",
+        "data.split_seed",
+        "validation.size",
+        "validation.num_folds",
+    )
     needs_all_labels = True
 
     def plan(self) -> tuple[Stage, ...]:

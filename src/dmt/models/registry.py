@@ -81,7 +81,7 @@ def build_network(
         CheckpointError: weights that cannot be had or do not fit.
     """
     assert channels == len(mean) == len(std)
-    family = family_of(name, task=task, key=key)
+    family = family_of(name, task=task, key=f"{key}.name")
     check_options(options or {}, key=key)
     if head_branches is not None and name != deeplab.NAME:
         raise ConfigError(
@@ -104,8 +104,8 @@ def build_network(
     return network
 
 
-def family_of(name: str, *, task: TaskName, key: str = "networks.a") -> ModelFamily:
-    """The form that a name has; callers that want the check alone ignore it.
+def family_of(name: str, *, task: TaskName, key: str = "networks.a.name") -> ModelFamily:
+    """The form that a name has, which `key` gives; callers that want the check alone ignore it.
 
     Raises:
         ConfigError: the name is unknown, or stands for networks of the other task; the message has one to use instead.
@@ -120,7 +120,7 @@ def family_of(name: str, *, task: TaskName, key: str = "networks.a") -> ModelFam
     else:
         found, wanted = "a class for every pixel", "one class an image"
     raise ConfigError(
-        f"{key}.name: {name} predicts {found}; for {wanted} use another network, such as {family.counterpart(name)}."
+        f"{key}: {name} predicts {found}; for {wanted} use another network, such as {family.counterpart(name)}."
     )
 
 
@@ -135,7 +135,7 @@ def _unknown(name: str, task: TaskName, key: str) -> ConfigError:
     same = [full for full in known if full.rpartition(":")[2] == bare]
     hint = f" Did you mean {' or '.join(map(repr, same))}?" if same else did_you_mean(name, known)
     forms = ", ".join(form for form, family in MODELS.items() if family.task == task)
-    return ConfigError(f"{key}.name: there is no network {name!r}.{hint} Allowed for {task}: {forms}.")
+    return ConfigError(f"{key}: there is no network {name!r}.{hint} Allowed for {task}: {forms}.")
 
 
 def _build_small_cnn(request: NetworkRequest) -> Network:
