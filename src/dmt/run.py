@@ -10,13 +10,14 @@ from typing import Any
 
 from torch import nn
 
-from dmt.assemble import build_arms, learnable, load_data, resolve_validation, stored_split
+from dmt.assemble import build_arms, learnable, resolve_validation, stored_split
 from dmt.choose import choose, unequal_pair
 from dmt.config import Config
 from dmt.config_files import load_config
 from dmt.data.images import DataSet
 from dmt.engine import Engine, environment, peak_memory_mb
 from dmt.errors import ConfigError
+from dmt.load import load_data
 from dmt.methods import build_method, told_without_effect
 from dmt.methods.base import Method
 from dmt.metrics_log import MetricsLog

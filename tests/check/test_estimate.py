@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 from check.tiny_sets import class_folders
-from dmt.assemble import draw_split, load_data, parts_of
+from dmt.assemble import draw_split, parts_of
 from dmt.check import check
 from dmt.check.estimate import Estimate, Measured, estimate, in_words, looks_at
 from dmt.check.measure import FEW_STEPS, NUM_STEPS, PATIENCE
 from dmt.config import Config
 from dmt.config_files import load_config
 from dmt.data.parts import Parts
+from dmt.load import load_data
 from dmt.methods import build_method
 
 MEASURED = Measured(

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from dmt.assemble import draw_split, learnable, load_data, parts_of, resolve_validation
+from dmt.assemble import draw_split, learnable, parts_of, resolve_validation
 from dmt.check.balance import find_imbalance, find_mixtures
 from dmt.check.duplicates import find_alike, find_equal
 from dmt.check.estimate import Estimate, estimate
@@ -24,6 +24,7 @@ from dmt.data.parts import Parts
 from dmt.data.problems import gathered
 from dmt.data.splits import Split
 from dmt.errors import DMTError, StoppedError
+from dmt.load import load_data
 from dmt.methods import build_method, told_without_effect
 from dmt.networks import network_builder
 from dmt.progress import Silent

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from dmt.assemble import draw_split, learnable, load_data, resolve_validation
+from dmt.assemble import draw_split, learnable, resolve_validation
 from dmt.compare.candidates import Candidate, run_folder
 from dmt.compare.comparison import Comparison, Judges
 from dmt.compare.validation import by_validation
@@ -15,6 +15,7 @@ from dmt.data.images import DataSet
 from dmt.engine import reset_peak_memory
 from dmt.errors import ConfigError, DMTError, NonFiniteError, StoppedError
 from dmt.files import read_json
+from dmt.load import load_data
 from dmt.methods import build_method
 from dmt.networks import network_builder
 from dmt.run import run

@@ -157,7 +157,6 @@ def folds(
         warnings.warn(
             f"{np.count_nonzero(counts < 2)} of {len(counts)} classes have a single label: the fold that holds it out "
             "trains without the class.",
-            UserWarning,
             stacklevel=2,
         )
     return [
@@ -281,10 +280,8 @@ def _cut(deck: _Deck, labeled: tuple[int, ...], size: int) -> tuple[tuple[int, .
         )
     depth = _depth_in_class(deck.labels[list(labeled)])
     last = set(np.argsort(depth, kind="stable")[kept:].tolist())
-    return (
-        tuple(index for place, index in enumerate(labeled) if place not in last),
-        tuple(sorted(labeled[place] for place in last)),
-    )
+    rest = tuple(index for place, index in enumerate(labeled) if place not in last)
+    return rest, tuple(sorted(labeled[place] for place in last))
 
 
 def _depth_in_class(labels: np.ndarray) -> np.ndarray:

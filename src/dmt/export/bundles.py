@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dmt.assemble import load_data
 from dmt.config_files import load_config
 from dmt.data.input_files import find_inputs
 from dmt.data.unreadable import first_readable
@@ -16,6 +15,7 @@ from dmt.errors import ConfigError, DataError
 from dmt.export.card import model_card
 from dmt.export.onnx_file import INPUT, OUTPUT, Agreement, onnx_of, require_extra
 from dmt.files import write_atomic, write_text
+from dmt.load import load_data
 from dmt.models.bundle import CARD, ONNX_FILE, Bundle, ModelFactory, claim_folder, is_bundle, write_bundle
 from dmt.models.description import Description
 from dmt.models.ensemble import Ensemble

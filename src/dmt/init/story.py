@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 import yaml
 
-from dmt.assemble import draw_split, learnable, load_data, parts_of, resolve_validation
+from dmt.assemble import draw_split, learnable, parts_of, resolve_validation
 from dmt.check.estimate import Estimate, estimate, in_words
 from dmt.check.measure import measure
 from dmt.check.story import label_bytes
@@ -24,6 +24,7 @@ from dmt.init.backbones import Backbone, cached, from_file, named
 from dmt.init.facts import Facts, facts_of
 from dmt.init.layouts import Layout, layouts_of, no_layout
 from dmt.init.recipe import Entry, default_backbone, is_small, recipe
+from dmt.load import load_data
 from dmt.methods import build_method
 from dmt.progress import Silent
 from dmt.types import Observer

@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from dmt.assemble import load_data
 from dmt.config import Config
 from dmt.config_files import load_config
 from dmt.data.images import DataSet, to_unit
@@ -16,6 +15,7 @@ from dmt.data.pseudo_labels import MANIFEST
 from dmt.data.pseudo_masks import default_palette, read_masks
 from dmt.data.split_files import read_split
 from dmt.engine import Engine
+from dmt.load import load_data
 from dmt.methods import build_method
 from dmt.methods.base import Method
 from dmt.models.registry import PRETRAINED
