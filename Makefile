@@ -4,12 +4,13 @@ BIN := .venv/bin
 # A file's tests share what they trained: each file goes to one process.
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: help demo test test-slow check docs format wheel clean
+.PHONY: help demo test test-slow lint check docs format wheel clean
 
 help:
 	@echo "make demo       install, and train on handwritten digits with 20 labels (about a minute)"
-	@echo "make test       install with the test extra, and run the tests"
-	@echo "make check      formatting, lint, types, tests with coverage"
+	@echo "make test       install with the test extra, and run the tests with their coverage"
+	@echo "make lint       formatting, lint, types"
+	@echo "make check      both"
 	@echo "make test-slow  the tests that train full-size networks"
 	@echo "make docs       build the documentation into site/, every link checked"
 	@echo "make format     rewrite the sources in the project's format"
@@ -19,16 +20,17 @@ demo: .venv/.installed
 	$(BIN)/dmt demo
 
 test: .venv/.installed-test
-	$(BIN)/pytest -m "not slow" $(PARALLEL)
+	$(BIN)/pytest -q -m "not slow" $(PARALLEL) --cov --cov-report=term --cov-fail-under=90
 
 test-slow: .venv/.installed-test
 	$(BIN)/pytest -m slow
 
-check: .venv/.installed-test
+lint: .venv/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -q -m "not slow" $(PARALLEL) --cov --cov-report=term --cov-fail-under=90
+
+check: lint test
 
 docs: .venv/.installed-docs
 	$(BIN)/mkdocs build --strict --quiet

@@ -5,17 +5,19 @@
 Every region becomes a polygon of few corners, and small ones are left out; larger regions are drawn first. Masks that
 `--exact` names, and those of val.txt, stay as they are. Then `dmt train camvid-46 data.root=coarse method=oracle`
 learns from few exact masks and many coarse ones. Prints how much of each class coarse masks get right (intersection
-over union, percent, of the pixels that are drawn). Needs opencv-python-headless.
+over union, percent, of the pixels that are drawn), and draws it with `--picture`. Needs opencv-python-headless, and
+matplotlib for the picture.
 """
 
 import argparse
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 
 from dmt.metrics import confusion_matrix, intersection_over_union, mean_iou
@@ -31,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--tolerance", type=float, default=5.0, help="pixels that a corner that is left out may be off")
     parser.add_argument("--least", type=int, default=150, help="area within the smallest outline that is drawn")
+    parser.add_argument("--picture", type=Path, help="where to draw what the coarse masks get right")
     options = parser.parse_args(arguments)
     names = _lines(options.data / "classes.txt")
     keys, exact = _lines(options.data / "train.txt"), set(_lines(options.exact))
@@ -41,9 +44,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for key in (key for key in keys if key not in exact):
         path = options.output / "masks" / f"{key}.png"
         confusion += _redraw(path, tolerance=options.tolerance, least=options.least, num_classes=len(names))
-    for name, share in zip(names, intersection_over_union(confusion).tolist(), strict=True):
+    shares = dict(zip(names, intersection_over_union(confusion).tolist(), strict=True))
+    for name, share in shares.items():
         print(f"{name}: {share:.1f}")
     print(f"mean: {mean_iou(confusion):.1f}, {torch.trace(confusion) / confusion.sum():.1%} of pixels")
+    if options.picture is not None:
+        _draw(shares, options.picture)
+
+
+def _draw(shares: Mapping[str, float], path: Path) -> None:
+    figure = Figure(figsize=(6.0, 3.2), layout="constrained")
+    axes = figure.subplots()
+    bars = axes.barh(list(shares), list(shares.values()))
+    axes.bar_label(bars, fmt="%.0f", padding=3)
+    axes.set(xlim=(0, 108), xlabel="intersection over union with the exact masks, percent")
+    axes.invert_yaxis()
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=120)
 
 
 def _lines(path: Path) -> list[str]:
