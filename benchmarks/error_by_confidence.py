@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from matplotlib.figure import Figure
 
 from dmt.config_files import load_config
-from dmt.load import load_data
+from dmt.loading import load_data
 
 FRACTIONS = (0.2, 0.4, 0.6, 0.8, 1.0)
 

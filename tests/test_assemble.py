@@ -17,7 +17,7 @@ from dmt.config_files import load_config
 from dmt.data.images import DataSet
 from dmt.data.parts import Part
 from dmt.errors import ConfigError, DataError
-from dmt.load import load_data
+from dmt.loading import load_data
 from dmt.methods import build_method
 from dmt.networks import network_builder
 from dmt.run import run
@@ -182,13 +182,13 @@ def test_classes_that_no_drawn_mask_shows_are_warned_of(tmp_path: Path) -> None:
 
 
 def test_views_of_images_of_several_sizes_need_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dmt.load.load_dataset", lambda *_, **__: masks())
+    monkeypatch.setattr("dmt.loading.load_dataset", lambda *_, **__: masks())
     message = r"crop\.size is not set.* train/000 is 10 x 12 .*, train/002 is 9 x 14\. Set crop\.size=\["
     with pytest.raises(ConfigError, match=message):
         load_data(mask_config(crop={}), None)
     assert len(load_data(mask_config(), None).train) == 30
     even = tiny_masks(train=masked_images(4, seed=1, sizes=[(10, 12)]))
-    monkeypatch.setattr("dmt.load.load_dataset", lambda *_, **__: even)
+    monkeypatch.setattr("dmt.loading.load_dataset", lambda *_, **__: even)
     assert load_data(mask_config(crop={}), None) is even
 
 

@@ -87,7 +87,7 @@ def test_scrambled_hidden_labels_change_no_bit(
     accuracies, bits = [], []
     for number, scramble in enumerate((None, 5)):
         data = catalog_like(scramble=scramble)
-        monkeypatch.setattr("dmt.load.load_dataset", lambda *_, data=data, **__: data)
+        monkeypatch.setattr("dmt.loading.load_dataset", lambda *_, data=data, **__: data)
         result = run(config, run_dir=tmp_path / str(number))
         bits.append(trained_bits(tmp_path / str(number)))
         accuracies.append([one.get("pseudo_label_accuracy") for one in result["rounds"]])
@@ -134,7 +134,7 @@ def test_scrambled_hidden_masks_change_no_bit(
     split = split_masks(load_config(config), data)
     bits, qualities = [], []
     for name, chosen in (("plain", data), ("scrambled", scrambled(data, [*split.labeled, *split.validation]))):
-        monkeypatch.setattr("dmt.load.load_dataset", lambda *_, chosen=chosen, **__: chosen)
+        monkeypatch.setattr("dmt.loading.load_dataset", lambda *_, chosen=chosen, **__: chosen)
         result = run(config, models=TINY_MASK_NETWORKS, run_dir=tmp_path / name)
         bits.append(trained_bits(tmp_path / name))
         qualities.append([one.get("pseudo_label_mean_iou") for one in result["rounds"]])
@@ -157,7 +157,7 @@ def test_images_without_masks_are_never_asked_for_them(tmp_path: Path, monkeypat
     sealed = replace(plain, train=replace(train, hidden=hidden), labeled=labeled)
     results = []
     for name, chosen in (("plain", plain), ("sealed", sealed)):
-        monkeypatch.setattr("dmt.load.load_dataset", lambda *_, chosen=chosen, **__: chosen)
+        monkeypatch.setattr("dmt.loading.load_dataset", lambda *_, chosen=chosen, **__: chosen)
         results.append(run(config, models=TINY_MASK_NETWORKS, run_dir=tmp_path / name))
     assert trained_bits(tmp_path / "plain") == trained_bits(tmp_path / "sealed")
     assert "pseudo_label_accuracy" in results[0]["rounds"][-1]
@@ -238,7 +238,7 @@ def test_the_seal_is_broken_by_evaluate_alone_for_masks_too(tmp_path: Path, monk
         return plain(self)
 
     monkeypatch.setattr(SealedLabels, "open", recorded)
-    monkeypatch.setattr("dmt.load.load_dataset", lambda *_, **__: tiny_masks(num_train=12))
+    monkeypatch.setattr("dmt.loading.load_dataset", lambda *_, **__: tiny_masks(num_train=12))
     run(tiny_mask_config(**SHORT), models=TINY_MASK_NETWORKS, run_dir=tmp_path / "run")
     assert callers == ["evaluate.py"] * 2
 
@@ -268,7 +268,7 @@ def test_masks_of_the_test_part_decide_nothing(tmp_path: Path, monkeypatch: pyte
     config = tiny_mask_config(**SHORT, validation={"source": "cut", "size": 1})
     results = []
     for name, chosen in (("one", plain), ("two", replace(plain, test=others))):
-        monkeypatch.setattr("dmt.load.load_dataset", lambda *_, chosen=chosen, **__: chosen)
+        monkeypatch.setattr("dmt.loading.load_dataset", lambda *_, chosen=chosen, **__: chosen)
         results.append(run(config, models=TINY_MASK_NETWORKS, run_dir=tmp_path / name))
     assert results[0]["picked"] == results[1]["picked"]
     assert results[0]["final"] != results[1]["final"]

@@ -47,7 +47,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "round_0",
         "result",
         "networks",
-        "load",
+        "loading",
         "assemble",
     ),
     # progress has an observer that keeps quiet, which run falls back on.

@@ -13,7 +13,7 @@ from dmt.config_files import load_config
 from dmt.data.images import ArrayImages, DataSet, pixel_statistics, resize, to_unit
 from dmt.data.views import build_view
 from dmt.errors import ConfigError
-from dmt.load import load_data
+from dmt.loading import load_data
 from dmt.run import run
 from tiny_runs import TINY_NETWORKS, bits_of_run, differing, striped_images, tiny_config
 

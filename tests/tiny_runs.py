@@ -120,7 +120,7 @@ def masked_images(
 
 
 def tiny_masks(*, num_train: int = 16, num_test: int = 5, **changes: Any) -> DataSet:
-    """`masked_images` as a data set; a test hands it to `dmt.run` in place of `dmt.load.load_dataset`."""
+    """`masked_images` as a data set; a test hands it to `dmt.run` in place of `dmt.loading.load_dataset`."""
     settings: dict[str, Any] = {
         "name": "bands",
         "class_names": ("red", "green", "blue"),
@@ -173,7 +173,7 @@ def mask_runner(monkeypatch: pytest.MonkeyPatch, folder: Path) -> RunMasks:
         *, bands: DataSet | None = None, models: Any = None, name: str = "run", observer: Any = None, **changes: Any
     ) -> dict[str, Any]:
         data = bands or tiny_masks(num_train=12, num_test=3)
-        monkeypatch.setattr("dmt.load.load_dataset", lambda *_, **__: data)
+        monkeypatch.setattr("dmt.loading.load_dataset", lambda *_, **__: data)
         config = tiny_mask_config(**short | changes)
         return run(config, models=models or TINY_MASK_NETWORKS, run_dir=folder / name, observer=observer)
 

@@ -17,7 +17,7 @@ from dmt.config_files import load_config
 from dmt.data.images import DataSet
 from dmt.engine import Engine, environment, peak_memory_mb
 from dmt.errors import ConfigError
-from dmt.load import load_data
+from dmt.loading import load_data
 from dmt.methods import build_method, told_without_effect
 from dmt.methods.base import Method
 from dmt.metrics_log import MetricsLog

@@ -13,7 +13,7 @@ from dmt.check.measure import FEW_STEPS, NUM_STEPS, PATIENCE
 from dmt.config import Config
 from dmt.config_files import load_config
 from dmt.data.parts import Parts
-from dmt.load import load_data
+from dmt.loading import load_data
 from dmt.methods import build_method
 
 MEASURED = Measured(

@@ -9,7 +9,7 @@ from dmt.config_files import load_config
 from dmt.config_sections import DataConfig
 from dmt.data.unused_keys import tell_unused
 from dmt.errors import ConfigError
-from dmt.load import load_data
+from dmt.loading import load_data
 from tiny_runs import tiny_config, tiny_parts
 
 

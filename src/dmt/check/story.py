@@ -24,7 +24,7 @@ from dmt.data.parts import Parts
 from dmt.data.problems import gathered
 from dmt.data.splits import Split
 from dmt.errors import DMTError, StoppedError
-from dmt.load import load_data
+from dmt.loading import load_data
 from dmt.methods import build_method, told_without_effect
 from dmt.networks import network_builder
 from dmt.progress import Silent

@@ -15,7 +15,7 @@ from dmt.data.images import DataSet
 from dmt.engine import reset_peak_memory
 from dmt.errors import ConfigError, DMTError, NonFiniteError, StoppedError
 from dmt.files import read_json
-from dmt.load import load_data
+from dmt.loading import load_data
 from dmt.methods import build_method
 from dmt.networks import network_builder
 from dmt.run import run

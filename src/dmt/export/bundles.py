@@ -15,7 +15,7 @@ from dmt.errors import ConfigError, DataError
 from dmt.export.card import model_card
 from dmt.export.onnx_file import INPUT, OUTPUT, Agreement, onnx_of, require_extra
 from dmt.files import write_atomic, write_text
-from dmt.load import load_data
+from dmt.loading import load_data
 from dmt.models.bundle import CARD, ONNX_FILE, Bundle, ModelFactory, claim_folder, is_bundle, write_bundle
 from dmt.models.description import Description
 from dmt.models.ensemble import Ensemble

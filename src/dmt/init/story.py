@@ -24,7 +24,7 @@ from dmt.init.backbones import Backbone, cached, from_file, named
 from dmt.init.facts import Facts, facts_of
 from dmt.init.layouts import Layout, layouts_of, no_layout
 from dmt.init.recipe import Entry, default_backbone, is_small, recipe
-from dmt.load import load_data
+from dmt.loading import load_data
 from dmt.methods import build_method
 from dmt.progress import Silent
 from dmt.types import Observer

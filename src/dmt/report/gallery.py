@@ -15,7 +15,7 @@ from dmt.data.pseudo_labels import MANIFEST
 from dmt.data.pseudo_masks import default_palette, read_masks
 from dmt.data.split_files import read_split
 from dmt.engine import Engine
-from dmt.load import load_data
+from dmt.loading import load_data
 from dmt.methods import build_method
 from dmt.methods.base import Method
 from dmt.models.registry import PRETRAINED
