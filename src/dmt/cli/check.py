@@ -41,7 +41,7 @@ def check_config(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead, for programs.")] = False,
     timing: Annotated[bool, typer.Option(help="Measure some steps for the estimate of time and memory.")] = True,
     sample: Annotated[
-        int | None, typer.Option("--sample", min=1, metavar="N", help="Look at N images of each part, not at all.")
+        int | None, typer.Option("--sample", min=1, metavar="N", help="Look at N images of each part instead of all.")
     ] = None,
     run_dir: Annotated[Path, typer.Option("--run-dir", help="Where the run folder would be, for its disk.")] = Path(
         "runs"
