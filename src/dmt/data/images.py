@@ -170,7 +170,7 @@ def to_unit(images: Tensor) -> Tensor:
 
 
 def resize(images: Tensor, image_size: tuple[int, int]) -> Tensor:
-    """Resize bilinearly, with antialiasing where it shrinks; to exact halves by the mean of 2x2 (spec, section 1.16).
+    """Resize bilinearly, with antialiasing where it shrinks.
 
     Args:
         images: `(N, channels, H, W)`, uint8 levels, which are rounded again, or float32.
@@ -178,11 +178,9 @@ def resize(images: Tensor, image_size: tuple[int, int]) -> Tensor:
     """
     if tuple(images.shape[-2:]) == tuple(image_size):
         return images
-    # Plain bilinear sampling of every second pixel's corner is that mean; antialiasing would blur beyond it.
-    halves = images.shape[-2] == 2 * image_size[0] and images.shape[-1] == 2 * image_size[1]
     # Floats, since torchvision's kernels for bytes differ by machine.
     chunks = [
-        like(images, F.resize(chunk.float(), list(image_size), antialias=not halves))
+        like(images, F.resize(chunk.float(), list(image_size), antialias=True))
         for chunk in torch.split(images, _RESIZE_CHUNK)
     ]
     return torch.cat(chunks)
