@@ -66,10 +66,7 @@ def run(
     Raises:
         DMTError: for everything that the user can mend.
     """
-    for sentence in told_without_effect(config).values():
-        warnings.warn(sentence, stacklevel=2)
-    config = load_config(config)
-    _warn_fractions(config)
+    config = _loaded(config)
     data = load_data(config, datasets)
     config = learnable(config, data)
     method = build_method(config)
@@ -171,10 +168,15 @@ def _result(
     )
 
 
-def _warn_fractions(config: Config) -> None:
+def _loaded(source: Config | Mapping[str, Any] | str | Path) -> Config:
+    """The config, with a warning of what in it is odd."""
+    for sentence in told_without_effect(source).values():
+        warnings.warn(sentence, stacklevel=3)
+    config = load_config(source)
     fractions = config.rounds.top_fractions
     if any(later < earlier for earlier, later in pairwise(fractions)):
         warnings.warn(f"rounds.top_fractions fall at some round: {fractions}; the paper's rise.", stacklevel=3)
+    return config
 
 
 def _check_processes(config: Config, engine: Engine) -> None:

@@ -22,6 +22,8 @@ from dmt.files import check_output, write_text
 from dmt.signals import orderly_stop
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dmt.compare import Candidate, Comparison
 
 EXAMPLES = """Examples:
@@ -72,21 +74,12 @@ def compare(
     from dmt.compare import compare as run_all
     from dmt.compare.tables import left_out
     from dmt.engine import is_main_process
-    from dmt.methods import settings_without_effect, told_without_effect
 
     names = [name.strip() for name in methods.split(",") if name.strip()]
     candidates = candidates_of(source, names, variants or [], changes=overrides or [])
     folder = runs or Path("runs") / "compare" / Path(source).stem
     check_output(folder, is_folder=True)
-    shared = told_without_effect(source, overrides or [])
-    for candidate in candidates:
-        config = candidate.config(0)
-        shared = {key: shared[key] for key in settings_without_effect(config, shared)}
-        own = [change.partition("=")[0] for change in candidate.changes if change not in (overrides or [])]
-        for sentence in settings_without_effect(config, own).values():
-            warnings.warn(f"{candidate.name}: {sentence}", stacklevel=2)
-    for sentence in shared.values():  # what bears on one candidate has its place
-        warnings.warn(sentence, stacklevel=2)
+    _warn_without_effect(source, candidates, overrides or [])
     console = Console(highlight=False, quiet=not is_main_process())
     chosen = parse_seeds(seeds)
     watch = _Watch(console)
@@ -108,6 +101,21 @@ def compare(
 
 
 add_examples(compare, EXAMPLES)
+
+
+def _warn_without_effect(source: str, candidates: "Sequence[Candidate]", overrides: list[str]) -> None:
+    """Tell what a candidate sets in vain, and what all share that bears on none of them."""
+    from dmt.methods import settings_without_effect, told_without_effect
+
+    shared = told_without_effect(source, overrides)
+    for candidate in candidates:
+        config = candidate.config(0)
+        shared = {key: shared[key] for key in settings_without_effect(config, shared)}
+        own = [change.partition("=")[0] for change in candidate.changes if change not in overrides]
+        for sentence in settings_without_effect(config, own).values():
+            warnings.warn(f"{candidate.name}: {sentence}", stacklevel=3)
+    for sentence in shared.values():
+        warnings.warn(sentence, stacklevel=3)
 
 
 class _Watch:
