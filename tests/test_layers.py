@@ -47,6 +47,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "round_0",
         "result",
         "networks",
+        "own_networks",
         "loading",
         "assemble",
     ),

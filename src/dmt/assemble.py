@@ -8,8 +8,8 @@ import numpy as np
 
 from dmt.config import Config
 from dmt.data.draw import num_labels
+from dmt.data.identity import check_identity, write_identity
 from dmt.data.images import DataSet, ImageSet
-from dmt.data.own_identity import check_identity, write_identity
 from dmt.data.parts import Part, Parts, UnlabeledPart
 from dmt.data.split_files import check_classes, read_split, write_classes, write_split
 from dmt.data.splits import Split, difference_maximized, folds
@@ -80,8 +80,8 @@ def build_arms(
 ) -> tuple[Arm, list[Arm]]:
     """The main arm, and one for each fold where choices come from a cross-validation.
 
-    The split is drawn once and kept as text in the run folder; a resume reads it back. Of a user's own data, from
-    memory, it is kept what they look like, too.
+    The split is drawn once and kept as text in the run folder, with what the data look like; a resume reads it back,
+    and refuses other data. `is_own` says that they are the user's, from memory.
     """
     task = TASKS[config.task]
     split = _split(config, data, folder / "splits", needs_all_labels=needs_all_labels, is_own=is_own)
@@ -154,7 +154,7 @@ def _warn_missing_classes(labeled: Part, data: DataSet) -> None:
         )
 
 
-def stored_split(config: Config, data: DataSet, folder: Path) -> Split:
+def stored_split(config: Config, data: DataSet, folder: Path, *, is_own: bool) -> Split:
     """The split of a run that has begun.
 
     Raises:
@@ -162,19 +162,18 @@ def stored_split(config: Config, data: DataSet, folder: Path) -> Split:
     """
     check_classes(folder, data.class_names)
     split = read_split(folder, train=data.train, test=data.test, validation=_given(config, data))
-    check_identity(folder, data, split.labeled)
+    check_identity(folder, data, split.labeled, is_own=is_own)
     return split
 
 
 def _split(config: Config, data: DataSet, folder: Path, *, needs_all_labels: bool, is_own: bool) -> Split:
     if (folder / "test.txt").is_file():
-        return stored_split(config, data, folder)
+        return stored_split(config, data, folder, is_own=is_own)
     split = draw_split(config, data, needs_all_labels=needs_all_labels)
     if config.data.max_unreadable:
         split = without_unreadable(split, data.train, at_most=config.data.max_unreadable, folder=folder)
     write_classes(folder, data.class_names)
-    if is_own:
-        write_identity(folder, data, split.labeled)
+    write_identity(folder, data, split.labeled, is_own=is_own)
     write_split(split, folder, train=data.train, test=data.test, validation=_given(config, data))
     return split
 

@@ -22,6 +22,7 @@ from dmt.methods import build_method, told_without_effect
 from dmt.methods.base import Method
 from dmt.metrics_log import MetricsLog
 from dmt.networks import network_builder
+from dmt.own_networks import check_networks, keep_networks
 from dmt.progress import Silent
 from dmt.resources import shortages_told
 from dmt.result import build_result
@@ -76,13 +77,14 @@ def run(
     path = Path(run_dir) if run_dir else default_run_folder(config)
     with open_run_folder(path, config, engine=engine) as folder:
         if (finished := engine.told_by_main(lambda: folder.result)) is not None:
-            if datasets is not None:
-                stored_split(folder.config, data, folder.path / "splits")
+            check_networks(folder.path / "splits", models)
+            stored_split(folder.config, data, folder.path / "splits", is_own=datasets is not None)
             observer.message(f"This run is finished; its folder is {folder.path}.")
             return finished
         # By the config that the run folder holds: a resumed run keeps what it once resolved.
         setting = make_setting(folder.config, method, data, models, folder=folder.path, observer=observer)
         all_labels, is_own = method.needs_all_labels, datasets is not None
+        engine.told_by_main(lambda: keep_networks(folder.path / "splits", models))
         main, folds = build_arms(setting.config, data, folder.path, needs_all_labels=all_labels, is_own=is_own)
         _check_processes(setting.config, setting.engine)
         _describe(folder, setting.engine, setting.plan)

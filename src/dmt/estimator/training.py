@@ -12,9 +12,9 @@ from typing import Any
 
 from dmt.config import Config
 from dmt.config_files import config_hash
+from dmt.data.identity import bytes_of
 from dmt.data.image_list import ListedImages
 from dmt.data.images import ArrayImages, DataSet, ImageSet
-from dmt.data.own_identity import bytes_of
 from dmt.data.with_masks import LooseImages, WithMasks
 from dmt.models.description import Description
 from dmt.models.network import Network

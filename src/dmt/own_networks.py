@@ -1,0 +1,80 @@
+"""Whether a user's own networks, which no config names, are those that a run began with."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from dmt.errors import ConfigError
+from dmt.files import read_json, write_text
+
+# Beside the split, and a text file as that: a network of round 0 is taken over only where all of them are the same.
+_FILE = "networks.txt"
+
+Models = Mapping[str, nn.Module | Callable[[], nn.Module]]
+
+
+def keep_networks(folder: Path, models: Models | None) -> None:
+    """Of a new run, note beside the split what its own networks look like; refuse to go on with others.
+
+    Raises:
+        ConfigError: as `check_networks`.
+    """
+    check_networks(folder, models)
+    if not (folder / "test.txt").is_file():  # the split's last file
+        write_text(folder / _FILE, json.dumps(_looks(models), sort_keys=True) + "\n")
+
+
+def check_networks(folder: Path, models: Models | None) -> None:
+    """Refuse to go on with other networks.
+
+    Raises:
+        ConfigError: they are not those that the run began with.
+    """
+    path = folder / _FILE
+    if not path.is_file():
+        return  # a run that began before it was written
+    then, now = read_json(path), _looks(models)
+    label = next((label for label in sorted({*then, *now}) if then.get(label) != now.get(label)), None)
+    if label is None:
+        return
+    if label not in then or label not in now:
+        what = f"network {label} is {'of the config' if label not in then else 'one of your own'} there"
+    elif then[label]["layers"] != now[label]["layers"]:
+        what = f"network {label} has other layers there"
+    else:
+        what = (
+            f"network {label} has other weights there; where they are random, seed them, or give a function that makes "
+            "the module in its place"
+        )
+    raise ConfigError(
+        f"{folder.parent} is a run with other networks: {what}. Bring the same `models` again, or name another folder "
+        "with run_dir."
+    )
+
+
+def _looks(models: Models | None) -> dict[str, dict[str, str]]:
+    return {label: _look(given) for label, given in (models or {}).items()}
+
+
+def _look(given: nn.Module | Callable[[], nn.Module]) -> dict[str, str]:
+    """Digests of names and shapes, and of the weights where every stage from scratch begins with them."""
+    if isinstance(given, nn.Module):
+        return {"layers": _layers(given), "weights": _weights(given)}
+    return {"layers": _layers(given()), "weights": "fresh"}
+
+
+def _layers(module: nn.Module) -> str:
+    shapes = [(name, str(value.dtype), *value.shape) for name, value in module.state_dict().items()]
+    return hashlib.sha256(json.dumps([type(module).__qualname__, shapes]).encode()).hexdigest()[:16]
+
+
+def _weights(module: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for value in module.state_dict().values():
+        # As bytes, since numpy lacks some of torch's kinds of number.
+        digest.update(value.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]

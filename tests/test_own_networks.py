@@ -1,0 +1,52 @@
+"""Own networks are part of a run, though no config names them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from dmt.errors import ConfigError
+from dmt.run import run
+from tiny_runs import TINY_NETWORKS, tiny_config, tiny_parts
+
+CONFIG = tiny_config(method="supervised", supervised={"steps": 2})
+
+
+def module(seed: int = 0, *, width: int = 4) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Conv2d(1, width, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 3))
+
+
+OTHERS: dict[str, tuple[Callable[[], nn.Module] | nn.Module, str]] = {
+    "other layers": (lambda: module(width=5), "other layers there"),
+    "other weights": (module(1), "other weights there; where they are random, seed them"),
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+@pytest.mark.parametrize("is_finished", [True, False])
+def test_other_networks_are_another_run(tmp_path: Path, other: str, is_finished: bool) -> None:
+    given, message = OTHERS[other]
+    first = run(CONFIG, tiny_parts(), {"a": module()}, run_dir=tmp_path)
+    if not is_finished:
+        (tmp_path / "result.json").unlink()
+    with pytest.raises(ConfigError, match=f"run with other networks: network a has {message}"):
+        run(CONFIG, tiny_parts(), {"a": given}, run_dir=tmp_path)
+    again = run(CONFIG, tiny_parts(), {"a": module()}, run_dir=tmp_path)
+    assert again["last_round"] == first["last_round"]
+
+
+def test_a_function_makes_fresh_ones(tmp_path: Path) -> None:
+    first = run(CONFIG, tiny_parts(), TINY_NETWORKS, run_dir=tmp_path)
+    assert run(CONFIG, tiny_parts(), TINY_NETWORKS, run_dir=tmp_path) == first
+
+
+def test_own_ones_and_the_configs_are_not_the_same(tmp_path: Path) -> None:
+    run(CONFIG, tiny_parts(), run_dir=tmp_path / "config")
+    with pytest.raises(ConfigError, match="network a is of the config there"):
+        run(CONFIG, tiny_parts(), TINY_NETWORKS, run_dir=tmp_path / "config")
+    run(CONFIG, tiny_parts(), TINY_NETWORKS, run_dir=tmp_path / "own")
+    with pytest.raises(ConfigError, match="network a is one of your own there"):
+        run(CONFIG, tiny_parts(), run_dir=tmp_path / "own")
