@@ -19,7 +19,7 @@ from dmt.methods import build_method
 from dmt.randomness import generator
 from dmt.setting import Arm
 from dmt.tasks import TASKS
-from dmt.types import LabeledSubset, Stage
+from dmt.types import IGNORE_INDEX, LabeledSubset, Stage
 
 
 def learnable(config: Config, data: DataSet) -> Config:
@@ -87,7 +87,7 @@ def build_arms(
     split = _split(config, data, folder / "splits", needs_all_labels=needs_all_labels, is_own=is_own)
     main = Arm(name="", folder=folder, parts=parts_of(config, data, split))
     if task.is_dense:
-        _warn_missing_classes(main.parts.labeled, data)
+        _warn_missing_classes(config, main.parts.labeled, data)
     if config.validation.source != "cross_validation" or needs_all_labels:
         return main, []
     # Images hold several classes in segmentation: nothing to balance.
@@ -138,17 +138,22 @@ def _given(config: Config, data: DataSet) -> ImageSet | None:
     return data.validation if config.validation.source == "given" else None
 
 
-def _warn_missing_classes(labeled: Part, data: DataSet) -> None:
+def _warn_missing_classes(config: Config, labeled: Part, data: DataSet) -> None:
     """Name the classes that no mask to train on shows; masks are read until each class was seen."""
-    missing = set(range(data.num_classes))
+    missing, seen = set(range(data.num_classes)), set[int]()
     for position in range(len(labeled)):
-        if not missing:
+        if missing <= seen:
             return
-        missing.difference_update(np.unique(labeled.labels([position]).numpy()).tolist())
-    if missing:
+        seen.update(np.unique(labeled.labels([position]).numpy()).tolist())
+    if missing := missing - seen:
         names = ", ".join(data.class_names[k] for k in sorted(missing))
+        ignored = (
+            f" Some pixels have data.ignore_index={config.data.ignore_index} and count nothing: where that value is a "
+            "class, save its pixels with the number of the class."
+        )
         warnings.warn(
-            f"None of the {len(labeled)} labeled masks shows {names}: nothing teaches the network these classes.",
+            f"None of the {len(labeled)} labeled masks shows {names}: nothing teaches the network these classes."
+            f"{ignored if IGNORE_INDEX in seen else ''}",
             UserWarning,
             stacklevel=3,
         )

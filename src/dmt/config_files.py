@@ -33,11 +33,16 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9_]+)[eE][-+]?[0-9]+$"),
-    list("-+0123456789."),
-)
+class _Dumper(yaml.SafeDumper):
+    """The safe dumper, quoting the text that `_Loader` would read as a number: a folder may be named 1e3."""
+
+
+for _one in (_Loader, _Dumper):
+    _one.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"^[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9_]+)[eE][-+]?[0-9]+$"),
+        list("-+0123456789."),
+    )
 
 
 def parse_yaml(text: str, *, source: str) -> Any:
@@ -46,6 +51,17 @@ def parse_yaml(text: str, *, source: str) -> Any:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
     except yaml.YAMLError as error:
         raise ConfigError(f"{source} is not valid YAML: {' '.join(str(error).split())}") from error
+
+
+def dump_yaml(value: Any, *, flow: bool | None, width: int) -> str:
+    """Plain values as YAML that `parse_yaml` reads back as they are.
+
+    Args:
+        value: what to write, keys in their order.
+        flow: all on one line; None = the innermost lists and mappings alone.
+        width: characters that a line has at most.
+    """
+    return yaml.dump(value, Dumper=_Dumper, default_flow_style=flow, width=width, allow_unicode=True, sort_keys=False)
 
 
 def preset_names() -> list[str]:
@@ -107,7 +123,7 @@ def own_keys(source: str | Path | Mapping[str, Any] | Config) -> list[str]:
 
 def dump_config(config: Config) -> str:
     """The whole resolved config as YAML."""
-    return yaml.safe_dump(config.model_dump(), sort_keys=False, default_flow_style=None, width=120)
+    return dump_yaml(config.model_dump(), flow=None, width=120)
 
 
 def config_hash(config: Config) -> str:
@@ -200,7 +216,10 @@ def _explain(detail: ErrorDetails) -> str:
         return f"  {f'{key}: ' if key else ''}{detail['ctx']['error']}."
     if detail["type"] == "literal_error":
         return f"  {key}: found {found!r}, allowed is {detail['ctx']['expected']}.{_near_literal(found, detail)}"
-    return f"  {key}: found {found!r} ({_kind(found)}); {detail['msg'].removeprefix('Input ')}."
+    hint = ""
+    if detail["type"] == "string_type" and isinstance(found, bool | int | float):
+        hint = f" Where {found} is a name, quote it for YAML as text: '{found}', in a shell {key}='\"{found}\"'."
+    return f"  {key}: found {found!r} ({_kind(found)}); {detail['msg'].removeprefix('Input ')}.{hint}"
 
 
 def _near_literal(found: Any, detail: ErrorDetails) -> str:

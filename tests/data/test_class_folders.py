@@ -116,6 +116,26 @@ def remove_class(root: Path) -> None:
 
 BROKEN: dict[str, tuple[Callable[[Path], Any], dict[str, Any], str]] = {
     "no class folders": (lambda root: (root / "labeled").rename(root / "other"), {}, "holds no folder `labeled`"),
+    "a part in capitals": (
+        lambda root: (root / "unlabeled").rename(root / "Unlabeled"),
+        {},
+        "folder .*Unlabeled would be left out: parts are named .* Call it unlabeled",
+    ),
+    "a part by another name": (
+        lambda root: save(root / "valid" / "one" / "x.png", (8, 8)),
+        {},
+        "folder .*valid would be left out: .* Call it validation",
+    ),
+    "parts in capitals alone": (
+        lambda root: [(root / name).rename(root / name.title()) for name in ("labeled", "unlabeled", "test")],
+        {},
+        "folder .*Labeled would be a class: .* Call it labeled, or, where it is a class",
+    ),
+    "images and labels": (
+        lambda root: [(root / "labeled").rename(root / "images"), (root / "unlabeled").rename(root / "labels")],
+        {},
+        "holds images and labels, which look like images and their masks",
+    ),
     "one class": (remove_class, {}, r"holds one class \(zero\); a classifier needs"),
     "beside the classes": (lambda root: save(root / "labeled" / "x.png"), {}, "lies beside the class folders"),
     "two words": (lambda root: (root / "train").mkdir(), {}, "and train, which mean the same"),
@@ -222,6 +242,28 @@ def put(index: int, **values: str) -> Callable[[list[dict[str, str]]], Any]:
     return lambda found: found[index].update(values)
 
 
+def test_absolute_paths_into_the_tables_folder_are_those_relative_to_it(folder: Path) -> None:
+    def change(found: list[dict[str, str]]) -> None:
+        for row in found:
+            row["path"] = str(folder / row["path"])
+
+    assert load(table(folder, change), "manifest").train.key(0) == "labeled/eight/00.png"
+
+
+def test_rows_of_commas_at_the_end_count_nothing(folder: Path) -> None:
+    file = table(folder)
+    expected = len(load(file, "manifest").train)
+    file.write_text(file.read_text() + ",,\n,,\n")
+    assert len(load(file, "manifest").train) == expected
+
+
+@pytest.mark.parametrize("word", ["-1", "NA", "nan"])
+def test_words_for_no_label_are_told(folder: Path, word: str) -> None:
+    with pytest.warns(UserWarning, match=f"has rows with the label '{word}', which is a class like any other"):
+        data = load(table(folder, put(3, label=word)), "manifest")
+    assert word in data.class_names
+
+
 BROKEN_TABLES: dict[str, tuple[Callable[[list[dict[str, str]]], Any], str]] = {
     "no file": (put(3, path="gone.png"), r"row 5: there is no file .*gone\.png"),
     "a folder": (put(3, path="labeled"), r"row 5: there is no file .*labeled"),
@@ -289,7 +331,7 @@ def test_tables_that_cannot_be_read(name: str, tmp_path: Path) -> None:
 
 
 def test_a_missing_table(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot be read as a table"):
+    with pytest.raises(DataError, match=r"gone\.csv, and there is no such file or folder\."):
         load(tmp_path / "gone.csv", "manifest")
     with pytest.raises(ConfigError, match=r"needs data\.root"):
         load_dataset(load_config({"task": "classification", "data": {"name": "manifest"}}).data, task="classification")

@@ -210,11 +210,11 @@ def test_empty_missing_and_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for name in ("empty.png", "text.png"):
         with pytest.raises(DataError, match=rf"{name} cannot be read: it is empty, damaged or no image"):
             read_image(tmp_path / name)
-    with pytest.raises(DataError, match=r"missing\.png cannot be read"):
+    with pytest.raises(DataError, match=r"There is no file .*missing\.png"):
         read_size(tmp_path / "missing.png")
     path = save(tmp_path / "large.png", COLOR)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
-    with pytest.raises(DataError, match=r"large\.png cannot be read \(Image size \(48 pixels\) exceeds"):
+    with pytest.raises(DataError, match=r"large\.png has more pixels than one image may have here, 20"):
         read_image(path)
 
 

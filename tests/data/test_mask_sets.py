@@ -146,8 +146,9 @@ def test_broken_voc(tmp_path: Path) -> None:
         DataError, match=r"does not hold VOC 2012: there is no ImageSets/Segmentation/val\.txt\. It needs"
     ):
         load("voc", tmp_path)
+    (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="does not hold VOC 2012: there is no JPEGImages"):
-        load("voc", tmp_path / "nowhere")
+        load("voc", tmp_path / "empty")
 
 
 def test_voc_masks_of_another_size_and_of_unknown_values(tmp_path: Path) -> None:
@@ -217,8 +218,9 @@ def test_broken_cityscapes(tmp_path: Path) -> None:
         path.unlink()
     with pytest.raises(DataError, match=r"leftImg8bit/train holds no images"):
         load("cityscapes", tmp_path / "other")
+    (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"does not hold Cityscapes: there is no leftImg8bit\. It needs .*gtFine"):
-        load("cityscapes", tmp_path / "nowhere")
+        load("cityscapes", tmp_path / "empty")
 
 
 def write_camvid(root: Path, *, classes: list[str] | None = CAMVID) -> Path:

@@ -43,7 +43,7 @@ FLAT = X.reshape(len(X), -1)
         (X, Y, {"config": "loss.gamma_agree=1"}, "config is a str; a mapping"),
         (X, Y, {"config": {"loss.gamma_agree": object()}}, "neither text, number"),
         (["a.png", 5, *["b.png"] * 58], Y, {}, r"X\[1\] is a int. Give paths alone"),
-        (["nowhere.png"] * 60, Y, {}, "nowhere.png cannot be read"),
+        (["nowhere.png"] * 60, Y, {}, "There is no file nowhere.png"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:There is no unlabeled image")

@@ -189,6 +189,13 @@ def test_mistakes_in_naming_the_data(digits_run: Path, arguments: dict[str, Any]
     assert words in str(caught.value)
 
 
+def test_a_folder_that_is_called_like_a_data_set_of_ours(digits_run: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    (tmp_path / "digits").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"data set of dmt, and also a folder here. Write \./digits"):
+        labeled_set(dmt.load(digits_run).description, data="digits")
+
+
 def test_sets_without_a_label_or_of_other_channels(digits_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     description = dmt.load(digits_run).description
     pixels, truth = torch.zeros(4, 1, 16, 16, dtype=torch.uint8), torch.full((4,), -1)

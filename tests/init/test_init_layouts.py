@@ -220,6 +220,29 @@ def test_bands_are_explained(dtype: Any, bands: int, highest: int, expected: dic
     assert loaded(config).channels == expected.get("channels", 3)
 
 
+def test_files_of_8_and_of_16_bits_are_not_brought_to_one_range(tmp_path: Path) -> None:
+    for number in range(4):
+        path = tmp_path / "data" / "labeled" / str(number % 2) / f"{number}.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, np.full((8, 8), 200 if number else 60000, dtype=np.uint8 if number else np.uint16))
+    with pytest.raises(DataError, match=r"2\.npy has 8 bits and .*0\.npy holds uint16, up to 60000: 3 of 4 files"):
+        start(tmp_path / "data", timing=False)
+
+
+def test_why_a_table_is_none_is_said(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("path;label\na.png;cat\n")
+    with pytest.raises(DataError, match="has no column `path`; it has path;label"):
+        start(tmp_path / "t.csv", timing=False)
+
+
+@pytest.mark.parametrize("name", ["1e3", "2020", "yes"])
+def test_folders_whose_names_look_like_other_values(tmp_path: Path, monkeypatch: Any, name: str) -> None:
+    write_images(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    _, config = begun(Path(name), tmp_path)
+    assert config.data.root == name
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [

@@ -254,16 +254,23 @@ def test_folders_in_a_bundle_are_in_nobodys_way(bundle: Path) -> None:
 
 
 def test_a_bundle_may_be_written_over_an_earlier_one_and_over_itself(bundle: Path, tmp_path: Path) -> None:
-    other = described(tmp_path / "made/v.safetensors", network_of(1))
-    one = other.description.networks["a"]
-    renamed = other.description.model_copy(
+    same = described(tmp_path / "made/v.safetensors", network_of(0))
+    one = same.description.networks["a"]
+    renamed = same.description.model_copy(
         update={"networks": {"a": one.model_copy(update={"weights": "b.safetensors"})}}
     )
-    write_bundle(bundle, Bundle(source=other.source, description=renamed, weights=other.weights), card="")
+    write_bundle(bundle, Bundle(source=same.source, description=renamed, weights=same.weights), card="")
     assert not (bundle / "a.safetensors").exists()
     write_bundle(bundle, read_bundle(bundle), card="")
     images = torch.rand(2, 1, 8, 8)
-    assert torch.equal(read_bundle(bundle).network("a")(images), network_of(1)(images))
+    assert torch.equal(read_bundle(bundle).network("a")(images), network_of(0)(images))
+
+
+def test_another_model_is_not_written_over(bundle: Path, tmp_path: Path) -> None:
+    before = {path.name: path.read_bytes() for path in bundle.iterdir()}
+    with pytest.raises(ExportError, match="holds an export of another model"):
+        write_bundle(bundle, described(tmp_path / "made/v.safetensors", network_of(1)), card="")
+    assert {path.name: path.read_bytes() for path in bundle.iterdir()} == before
 
 
 def test_weights_that_change_while_they_are_copied_make_no_bundle(tmp_path: Path) -> None:

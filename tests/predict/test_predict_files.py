@@ -173,6 +173,10 @@ def test_masks_that_no_prediction_has_written_are_kept(masks_run: Path, tmp_path
     write_photos(tmp_path / "scans/masks", 1)
     with pytest.raises(ConfigError, match="scans/masks is there already, and no prediction has written it"):
         check_masks(tmp_path / "scans", files, overlays=False)
+    with pytest.raises(ConfigError, match=r"scans/masks/\S+ is there already, and no prediction has written it"):
+        check_masks(tmp_path / "scans/masks", files, overlays=False)
+    with pytest.raises(ConfigError, match="a file; masks go into a folder"):
+        check_masks(tmp_path / "masks.csv", files, overlays=False)
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes/unreadable.txt").write_text("of mine")
     with pytest.raises(ConfigError, match=r"notes/unreadable\.txt is there already"):
@@ -181,6 +185,9 @@ def test_masks_that_no_prediction_has_written_are_kept(masks_run: Path, tmp_path
     for _ in range(2):  # an earlier prediction is replaced
         targets = check_masks(tmp_path / "out", files, overlays=False)
         write_masks(tmp_path / "out", answers_of(model, files), targets=targets, palette=palette)
+    others = found_in(write_photos(tmp_path / "more", 3))[1:]
+    with pytest.warns(UserWarning, match="holds 1 files of an earlier prediction of other images"):
+        check_masks(tmp_path / "out", others, overlays=False)
     write_photos(tmp_path / "out/overlays", 1)
     with pytest.raises(ConfigError, match="out/overlays is there already"):
         check_masks(tmp_path / "out", files, overlays=True)

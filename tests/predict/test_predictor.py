@@ -117,13 +117,46 @@ def test_other_sizes_are_resized_as_in_training(digits_run: Path) -> None:
         (torch.zeros(5, 5, dtype=torch.int64), "Image 1 is torch.int64"),
         (np.full((5, 5), 300.0), "Image 1 has float values"),
         ({"no": "image"}, "Image 1 is a dict"),
-        ("absent.png", "absent.png cannot be read"),
+        ("absent.png", "There is no file absent.png"),
     ],
 )
 def test_what_is_no_image_is_refused_with_its_number_or_name(digits_run: Path, image: Any, words: str) -> None:
     with pytest.raises(DataError) as caught:
         dmt.load(digits_run).predict([torch.zeros(1, 8, 8, dtype=torch.uint8), image])
     assert words in str(caught.value)
+
+
+def test_one_picture_is_a_list_of_it(digits_run: Path) -> None:
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8))
+    model = dmt.load(digits_run)
+    assert np.array_equal(model.predict(picture).labels, model.predict([picture]).labels)
+
+
+def test_an_array_that_looks_like_one_image_is_refused(digits_run: Path, masks_run: Path) -> None:
+    with pytest.raises(DataError, match=r"array of the shape \(8, 8\), which looks like one image; give a list of it"):
+        dmt.load(digits_run).predict(np.zeros((8, 8), dtype=np.uint8))
+    model = dmt.load(masks_run)
+    for one in (np.zeros((16, 16, 3), dtype=np.uint8), torch.zeros(3, 16, 16, dtype=torch.uint8)):
+        with pytest.raises(DataError, match="looks like one image"):
+            model.predict(one)
+    assert model.predict(np.zeros((2, 16, 16, 3), dtype=np.uint8)).labels.shape == (2, 16, 16)
+
+
+@pytest.mark.filterwarnings("error")
+def test_arrays_that_may_not_be_written_to_are_read(digits_run: Path) -> None:
+    image = np.zeros((8, 8), dtype=np.uint8)
+    image.flags.writeable = False
+    assert len(dmt.load(digits_run).predict([image])) == 1
+
+
+def test_masks_have_no_one_name_an_image(masks_run: Path) -> None:
+    with pytest.raises(DataError, match="These are masks"):
+        _ = dmt.load(masks_run).predict([np.zeros((16, 16, 3), dtype=np.uint8)]).names
+
+
+@pytest.mark.parametrize("size", [(1, 1), (4, 4), (1, 9)])
+def test_images_of_a_few_pixels_have_masks(masks_run: Path, size: tuple[int, int]) -> None:
+    assert dmt.load(masks_run).predict([np.zeros((*size, 3), dtype=np.uint8)])[0].label.shape == size
 
 
 def test_no_images_no_answers(digits_run: Path) -> None:

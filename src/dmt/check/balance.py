@@ -19,7 +19,7 @@ def find_imbalance(config: Config, places: Mapping[str, Place], findings: Findin
     """Note classes that labels show seldom or never, and parts to be scored on that lack some."""
     for part in ("labeled", "validation", "test"):
         if part in places:
-            _missing_classes(places[part], findings)
+            _missing_classes(places[part], config, findings)
     if "labeled" not in places:
         return
     labeled = places["labeled"]
@@ -57,13 +57,15 @@ def find_mixtures(config: Config, places: Mapping[str, Place], findings: Finding
         findings.add("note", "bent", message, where="data.image_size", count=bent)
 
 
-def _missing_classes(place: Place, findings: Findings) -> None:
+def _missing_classes(place: Place, config: Config, findings: Findings) -> None:
     missing = [name for name, count in _by_class(place).items() if count == 0]
     is_sampled = place.is_dense and len(place.indices) < place.num_images
     if not missing or not place.is_counted or is_sampled:
         return
     if place.part == "labeled":
         message = f"No labeled image shows {_listed(missing)}: nothing teaches the network {_it(missing)}."
+        if place.is_dense:
+            message += f" Pixels of data.ignore_index={config.data.ignore_index} count nothing, whatever they show."
         findings.add("warning", "class-without-label", message, where=missing[0], count=len(missing))
     else:
         message = f"No {place.part} image shows {_listed(missing)}: its figures say nothing of {_it(missing)}."

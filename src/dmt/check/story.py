@@ -210,6 +210,6 @@ def _told(findings: Findings, code: str) -> Iterator[None]:
         except DMTError as error:
             findings.add("error", code, str(error), where="")
         finally:
-            for one in caught:
-                if issubclass(one.category, UserWarning):
-                    findings.add("warning", f"{code}-warning", str(one.message), where="")
+            told = (str(one.message) for one in caught if issubclass(one.category, UserWarning))
+            for message in dict.fromkeys(told):
+                findings.add("warning", f"{code}-warning", message, where="")

@@ -1,6 +1,6 @@
 """One's own images in a folder for each class: `data.name=folder` in classification."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,12 @@ _FOLDERS = {"labeled": "train", "train": "train", "validation": "validation", "v
 _UNLABELED = "unlabeled"
 _NO_CLASSES = frozenset({"images", "masks"})
 """Folders of another layout."""
+_LIKE_PARTS = {
+    "labelled": "labeled", "training": "train", "unlabelled": "unlabeled",
+    "valid": "validation", "dev": "validation", "testing": "test",
+}  # fmt: skip
+"""What other tools call the parts, in lower case."""
+_LIKE_MASKS = frozenset({"masks", "labels", "annotations", "segmentations", "targets", "gt", "groundtruth"})
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,7 @@ def bare_classes(root: Path) -> list[str]:
 
 def _images(root: Path) -> Iterator[_Found]:
     bare = bare_classes(root)
+    _check_names(root, bare)
     if not bare and not any((root / folder).is_dir() for folder in ("labeled", "train")):
         raise DataError(
             f"data.root is {root}, which holds no folder `labeled` with a folder of images for each class. It needs "
@@ -83,6 +90,29 @@ def _images(root: Path) -> Iterator[_Found]:
     if (root / _UNLABELED).is_dir():
         for path in walk_files(root / _UNLABELED, FILE_SUFFIXES):
             yield _Found(path.relative_to(root).as_posix(), None, "train")
+
+
+def _check_names(root: Path, bare: Sequence[str]) -> None:
+    """Refuse classes that are named as parts are, or as masks; warn of folders beside the parts.
+
+    Raises:
+        DataError: `Unlabeled` would be a class, or `labels` beside `images`.
+    """
+    others = sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() and not bare else []
+    for name in (*bare, *others):
+        known = _LIKE_PARTS.get(name.lower(), name.lower())
+        if known != name and known in {*_FOLDERS, _UNLABELED}:
+            what = "would be a class" if bare else "would be left out"
+            raise DataError(
+                f"The folder {root / name} {what}: parts are named {', '.join(_FOLDERS)} and {_UNLABELED}. Call it "
+                f"{known}, or, where it is a class, put all classes into {root / 'labeled'}."
+            )
+    lower = {name.lower() for name in bare}
+    if len(lower) == 2 and "images" in lower and lower & _LIKE_MASKS:
+        raise DataError(
+            f"{root} holds {' and '.join(bare)}, which look like images and their masks, and would be two classes. For "
+            "masks, call the folders images and masks, and set task: segmentation; classes go into labeled/CLASS."
+        )
 
 
 def _of_classes(root: Path, folder: str, part: str) -> Iterator[_Found]:

@@ -15,7 +15,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import BITSPERSAMPLE, EXTRASAMPLES, PHOTOMETRIC_INTERPRETATION, SAMPLESPERPIXEL, TiffImageFile
 from torch import Tensor
 
-from dmt.errors import DataError
+from dmt.errors import DataError, first_line
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 MASK_SUFFIXES = frozenset({".png", ".bmp", ".tif", ".tiff"})
@@ -160,7 +160,21 @@ def opened(path: Readable) -> Iterator[Image.Image]:
             "it as a PNG of 8 bits in gray or RGB."
         ) from error
     except _READ_ERRORS as error:
-        raise DataError(f"{path} cannot be read ({error}). Get the file again.") from error
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Readable, error: Exception) -> DataError:
+    """What to say of a file that raised an error, and how to mend it."""
+    if isinstance(error, FileNotFoundError):
+        return DataError(f"There is no file {path}.")
+    if isinstance(error, PermissionError):
+        return DataError(f"{path} may not be read. Give yourself the right to, or take it out.")
+    if isinstance(error, Image.DecompressionBombError):
+        return DataError(
+            f"{path} has more pixels than one image may have here, {2 * (Image.MAX_IMAGE_PIXELS or 0):,}. Cut it into "
+            "tiles, or save it smaller."
+        )
+    return DataError(f"{path} cannot be read ({first_line(error)}). Get the file again.")
 
 
 def pil_array(image: Image.Image, *, where: str) -> np.ndarray:

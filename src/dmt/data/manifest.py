@@ -2,6 +2,7 @@
 
 import os
 import posixpath
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +20,7 @@ from dmt.data.mask_sets import root_folder
 from dmt.data.problems import refuse
 from dmt.errors import DataError
 
+_NO_LABEL = frozenset({"-1", "na", "n/a", "nan", "none", "null", "?"})
 _PATH, _LABEL, _SPLIT = "path", "label", "split"
 _PART_OF = {"": "train", "train": "train", "val": "validation", "validation": "validation", "test": "test"}
 
@@ -29,7 +31,7 @@ class Table:
 
     Attributes:
         file: the manifest.
-        paths: of the images, with forward slashes, relative to the manifest's folder or absolute.
+        paths: of the images, with forward slashes, relative to the manifest's folder, or absolute where they leave it.
         labels: None where a row has none.
         parts: `train`, `validation` or `test`.
         lines_before: lines of the file before the first row.
@@ -88,15 +90,15 @@ def read_manifest(file: Path, *, allow_outside: bool) -> Table:
     except UnicodeDecodeError as error:  # of values and names, which Arrow decodes when they are asked for
         raise DataError(f"{file} holds text that is no UTF-8 ({error}). Save the table again.") from error
     lines_before = 1 if file.suffix.lower() in (".csv", ".tsv") else 0
-    paths = [(path or "").strip() for path in columns[_PATH]]
     table = Table(
         file=file,
-        paths=[posix(path) for path in paths],
+        paths=[_below(posix((path or "").strip()), file.parent) for path in columns[_PATH]],
         labels=[label.strip() or None if label is not None else None for label in columns[_LABEL]],
         parts=[(part or "").strip().lower() for part in columns[_SPLIT]],
         lines_before=lines_before,
     )
     _check_parts(table)
+    _warn_of_labels(table)
     check_paths(table.paths, table.folder, table.place, allow_outside=allow_outside)
     refuse_repeated(table.paths, table.place)
     return Table(**vars(table) | {"parts": [_PART_OF.get(part, "train") for part in table.parts]})
@@ -151,7 +153,14 @@ def _columns(file: Path) -> dict[str, list[str | None]]:
             f"{file} has no column `{_PATH}`; it has {', '.join(table.column_names) or 'none'}. The columns are "
             f"`{_PATH}`, `{_LABEL}` (may be empty) and `{_SPLIT}` (train, validation or test; may be left out)."
         )
-    return {name: _texts(table, names.get(name), file) for name in (_PATH, _LABEL, _SPLIT)}
+    columns = {name: _texts(table, names.get(name), file) for name in (_PATH, _LABEL, _SPLIT)}
+    # Spreadsheets end in rows of commas.
+    empty = 0
+    for values in reversed(list(zip(*columns.values(), strict=True))):
+        if any((value or "").strip() for value in values):
+            break
+        empty += 1
+    return {name: values[: len(values) - empty] for name, values in columns.items()}
 
 
 def _names(table: pa.Table, file: Path) -> dict[str, str]:
@@ -220,6 +229,19 @@ _READERS: Mapping[str, Callable[[Path], pa.Table]] = {
 }
 
 
+def _warn_of_labels(table: Table) -> None:
+    """A word that says "none" in other tables is a class here."""
+    taken = {label for label in table.labels if label is not None and label.lower() in _NO_LABEL}
+    if taken and len({*table.labels} - {None}) > 2:  # -1 and 1 are two classes
+        named = ", ".join(repr(label) for label in sorted(taken))
+        warnings.warn(
+            f"{table.file} has rows with the label {named}, which is a class like any other. Where it means that there "
+            "is none, leave the cell empty.",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
 def _check_parts(table: Table) -> None:
     for index, part in enumerate(table.parts):
         if part not in _PART_OF:
@@ -231,6 +253,16 @@ def _check_parts(table: Table) -> None:
                 "unknown-split",
                 table.place(index),
             )
+
+
+def _below(path: str, folder: Path) -> str:
+    """A path relative to a folder where it is absolute and leads into it."""
+    if not path.startswith("/"):
+        return path
+    for place in (folder.absolute(), folder.resolve()):
+        if PurePosixPath(path).is_relative_to(place.as_posix()):
+            return PurePosixPath(path).relative_to(place.as_posix()).as_posix()
+    return path
 
 
 def posix(path: str) -> str:

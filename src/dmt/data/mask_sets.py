@@ -24,10 +24,15 @@ def root_folder(config: DataConfig) -> Path:
 
     Raises:
         ConfigError: it is not given.
+        DataError: it is not there.
     """
     if config.root is None:
         raise ConfigError(f"data.name={config.name} needs data.root=FOLDER, the folder of its files.")
-    return Path(config.root).expanduser()
+    root = Path(config.root).expanduser()
+    if not root.exists():
+        place = "" if root.is_absolute() else f" in {Path.cwd()}"
+        raise DataError(f"data.root is {config.root}, and there is no such file or folder{place}.")
+    return root
 
 
 def find_folder(places: Sequence[Path], needed: Sequence[str], *, what: str) -> Path:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from dmt.data.images import ImageSet
+from dmt.errors import DataError
 from dmt.types import LabeledSubset
 
 
@@ -67,8 +68,18 @@ class UnlabeledPart:
         return len(self._part)
 
     def images(self, positions: Sequence[int]) -> Tensor:
-        """`(n, channels, H, W)` uint8."""
-        return self._part.images(positions)
+        """`(n, channels, H, W)` uint8.
+
+        Raises:
+            DataError: one of them cannot be read.
+        """
+        try:
+            return self._part.images(positions)
+        except DataError as error:
+            raise DataError(
+                f"{error} Once it is mended, the same command goes on. A new run leaves up to N such images out with "
+                "data.max_unreadable=N."
+            ) from error
 
     def size(self, position: int) -> tuple[int, int]:
         """Height and width of an image."""

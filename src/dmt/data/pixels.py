@@ -14,8 +14,8 @@ from PIL import Image
 from tifffile import TiffFile, TiffFileError
 from torch import Tensor
 
-from dmt.data.image_files import Readable, opened, pil_array, read_image, read_size
-from dmt.errors import DataError, first_line
+from dmt.data.image_files import Readable, opened, pil_array, read_image, read_size, unreadable
+from dmt.errors import DataError
 
 _ARRAY, _TIFF = ".npy", frozenset({".tif", ".tiff"})
 _OF_PICTURES = frozenset({1, 3, 4})
@@ -128,6 +128,11 @@ class PixelRule:
                 )
             return bands
         low, high = self.value_range
+        if bands.dtype == np.uint8 and high > _LEVELS:
+            raise DataError(
+                f"{source} has 8 bits, and data.value_range is [{low:g}, {high:g}]: it would be almost black. One "
+                "range is for all files; save them with as many bits."
+            )
         if not (np.isfinite(bands).all() and bands.min() >= low and bands.max() <= high):
             raise DataError(
                 f"{source} holds the values {_extent(bands)}, but data.value_range is [{low:g}, {high:g}]. Widen it: "
@@ -159,7 +164,7 @@ def read_bands(source: Readable) -> np.ndarray:
     except DataError:
         raise
     except _READ_ERRORS as error:
-        raise DataError(f"{source} cannot be read ({first_line(error)}). Get the file again.") from error
+        raise unreadable(source, error) from error
 
 
 def _read_array(source: Readable) -> np.ndarray:

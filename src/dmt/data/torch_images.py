@@ -167,7 +167,7 @@ def _from_numpy(array: np.ndarray, *, where: str) -> Tensor:
         raise DataError(f"{where} is a numpy array of {array.dtype}; uint8 (0..255) or float in [0, 1] is needed.")
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] > 4):
         raise DataError(f"{where} is a numpy array {array.shape}; (H, W) or (H, W, channels) is needed.")
-    image = torch.from_numpy(np.ascontiguousarray(array))
+    image = torch.from_numpy(np.require(array, requirements=["C", "W"]))  # torch warns of what may not be written to
     return image[None] if array.ndim == 2 else image.permute(2, 0, 1).contiguous()
 
 

@@ -94,7 +94,7 @@ def to_mask(raw: Any, *, ignore_index: int, where: str) -> Tensor:
         DataError: it is no such thing, or holds values that are no classes.
     """
     try:
-        values = np.asarray(raw) if isinstance(raw, Image.Image) else torch.as_tensor(raw).cpu().numpy()
+        values = np.asarray(raw) if isinstance(raw, Image.Image | np.ndarray) else torch.as_tensor(raw).cpu().numpy()
     except (TypeError, ValueError, RuntimeError) as error:
         raise DataError(f"{where} is a {type(raw).__name__}; an array (H, W) of whole numbers is needed.") from error
     values = values[0] if values.ndim == 3 and len(values) == 1 else values

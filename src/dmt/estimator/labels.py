@@ -22,7 +22,7 @@ def check_labels(y: Any) -> np.ndarray:
     """Labels of images as an array `(N,)`.
 
     Raises:
-        ValueError: there is none, or it holds NaN or numbers that are no classes.
+        ValueError: there is none, or it holds infinity or numbers that are no classes.
     """
     if y is None:
         raise DataError(
@@ -32,7 +32,7 @@ def check_labels(y: Any) -> np.ndarray:
         y = np.array(y, dtype=object)  # else numpy makes text of None and NaN, too
     labels: np.ndarray = column_or_1d(y, warn=True)
     if labels.dtype.kind == "f":
-        assert_all_finite(labels, input_name="y")
+        assert_all_finite(labels, input_name="y", allow_nan=True)
     known = labels[is_known(labels)]
     if len(known):
         check_classification_targets(_tidy(known))
@@ -40,14 +40,14 @@ def check_labels(y: Any) -> np.ndarray:
 
 
 def is_known(labels: np.ndarray) -> np.ndarray:
-    """`(N,)` bool: which labels say something; -1 does not, nor empty text, nor None or NaN among objects."""
+    """`(N,)` bool: which labels say something; -1 does not, nor empty text, nor None or NaN."""
     if labels.dtype.kind == "O":
         return np.array([not _says_nothing(one) for one in labels], dtype=bool)
     if labels.dtype.kind in "US":
         return ~np.isin(labels, _NO_LABEL_IN_TEXT)
     if labels.dtype.kind == "b":
         return np.ones(len(labels), dtype=bool)
-    known: np.ndarray = labels != UNLABELED
+    known: np.ndarray = (labels != UNLABELED) & (labels == labels)  # NaN is not equal to itself
     return known
 
 

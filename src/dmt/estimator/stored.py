@@ -20,7 +20,7 @@ from dmt.estimator.forms import Form, ImageForm, TableForm
 from dmt.estimator.settings import plain
 from dmt.export.card import model_card
 from dmt.files import sha256, write_json, write_text
-from dmt.models.bundle import CARD, Bundle, claim_folder
+from dmt.models.bundle import CARD, Bundle, refuse_others
 from dmt.models.description import DESCRIPTION as MODEL
 from dmt.models.description import Description, as_json, parse_description
 from dmt.models.weights import save_weights
@@ -43,7 +43,7 @@ def save_estimator(estimator: Any, folder: Path) -> None:
         ExportError: the folder holds other files.
         ConfigError: it is a file, or nothing can be written there.
     """
-    claim_folder(folder, ours=_saved(folder))
+    refuse_others(folder, ours=_saved(folder))
     folder.mkdir(parents=True, exist_ok=True)
     for name in (DESCRIPTION, MODEL, CARD):
         (folder / name).unlink(missing_ok=True)

@@ -111,9 +111,14 @@ def _base(task: str, run: Path | None, data: str | None, overrides: Sequence[str
         if not any(one.startswith("data.name=") for one in overrides):
             raise ConfigError("Name a labeled set: --data with a name from `dmt list datasets`, or a folder.")
         return {}
-    if data in DATASETS:
-        return {"name": data}
     path = Path(data).expanduser()
+    if data in DATASETS:
+        if path.exists():
+            raise ConfigError(
+                f"--data {data} is a data set of dmt, and also {'a folder' if path.is_dir() else 'a file'} here. Write "
+                f"./{data} for that one, or data.name={data} without --data for dmt's."
+            )
+        return {"name": data}
     if path.exists():
         # Of several layouts the likeliest, as `dmt init` has it; of none, what one's own data have most often.
         layouts = (layout.data for layout in layouts_of(path) if layout.task == task)

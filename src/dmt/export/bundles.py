@@ -16,7 +16,7 @@ from dmt.export.card import model_card
 from dmt.export.onnx_file import INPUT, OUTPUT, Agreement, onnx_of, require_extra
 from dmt.files import write_atomic, write_text
 from dmt.loading import load_data
-from dmt.models.bundle import CARD, ONNX_FILE, Bundle, ModelFactory, claim_folder, is_bundle, write_bundle
+from dmt.models.bundle import CARD, ONNX_FILE, Bundle, ModelFactory, claim_folder, is_bundle, model_id, write_bundle
 from dmt.models.description import Description
 from dmt.models.ensemble import Ensemble
 from dmt.predict.given import ImageReader
@@ -31,7 +31,7 @@ def export_bundle(source: Path, target: Path, *, license_text: str | None = None
 
     Args:
         source: the folder of a finished run, or a bundle.
-        target: a new or empty folder, or one that was exported to before.
+        target: a new or empty folder, or one with an earlier export of the same weights.
         license_text: for the weights; None = what the source says, which of a run is nothing.
 
     Raises:
@@ -55,7 +55,7 @@ def export_onnx(
 
     Args:
         source: the folder of a finished run, or a bundle.
-        target: a new or empty folder, or one that was exported to before.
+        target: a new or empty folder, or one with an earlier export of the same weights.
         images: files, folders and patterns of real images; none = some that the run was trained with.
         ensemble: the networks of the last round together.
         license_text: see `export_bundle`.
@@ -66,8 +66,8 @@ def export_onnx(
     """
     require_extra()
     bundle = _licensed(open_bundle(source), license_text)
-    claim_folder(target)
     description = bundle.description
+    claim_folder(target, model=model_id(description))
     names = description.ensemble if ensemble else (description.picked,)
     if not names:
         raise ConfigError(f"{source} has one network alone, so that there is no ensemble; leave --ensemble out.")
@@ -120,6 +120,7 @@ def _metadata(description: Description, what: str) -> dict[str, str]:
         "palette": description.palette,
         "input": description.input.model_dump(mode="json"),
         "license": description.license,
+        "model": model_id(description),
         "written_by": description.written_by,
     }
     told = {key: value for key, value in values.items() if value is not None}

@@ -58,6 +58,11 @@ def no_layout(path: Path, task: str | None) -> DataError:
     """What to say of a folder that fits nothing."""
     if not path.exists():
         return DataError(f"There is no {path}. Name the folder of your images, or a table of them.")
+    if path.is_file() and path.suffix.lower() in TABLE_SUFFIXES:
+        try:
+            read_manifest(path, allow_outside=True)
+        except DataError as error:
+            return error
     known = "; ".join(f"{title}: {look}" for title, look in KNOWN.items())
     what = f" for {task}" if task else ""
     return DataError(f"{path} has none of the layouts{what} that dmt knows ({known}).{_bare_images(path)}")

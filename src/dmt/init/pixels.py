@@ -16,11 +16,13 @@ from dmt.errors import DataError
 _NUMBERS = (".npy", ".tif", ".tiff", ".png")
 """Files that may hold more than 8 bits, or bands that are no colors."""
 _LOOKED_AT, _TRIED = 500, 5
+_MAX_8_BIT = 255
 _BIT_DEPTHS = (8, 10, 12, 14, 16)
 
 
 @dataclass(frozen=True)
 class _Extent:
+    file: Path
     dtype: np.dtype[Any]
     bands: int
     lowest: float
@@ -39,6 +41,7 @@ def pixel_settings(files: list[Path]) -> tuple[dict[str, Any], str]:
     extents = list(_extents(_evenly(numbers, _LOOKED_AT)))
     if not extents:
         return {}, ""
+    _refuse_mixed_bits(extents)
     bands = max(extent.bands for extent in extents)
     settings: dict[str, Any] = {} if bands in (1, 3) else {"channels": bands}
     kinds = sorted({str(extent.dtype) for extent in extents})
@@ -49,6 +52,22 @@ def pixel_settings(files: list[Path]) -> tuple[dict[str, Any], str]:
         seen = f"{min(one.lowest for one in extents):g} .. {max(one.highest for one in extents):g}"
         told += f", the values {seen} in {len(extents)} of them"
     return settings, told
+
+
+def _refuse_mixed_bits(extents: list[_Extent]) -> None:
+    """One range is for all files: pictures of 8 bits would be black beside one of 16.
+
+    Raises:
+        DataError: there are both.
+    """
+    low = [extent for extent in extents if extent.dtype == np.uint8]
+    high = [extent for extent in extents if extent.dtype != np.uint8 and extent.highest > _MAX_8_BIT]
+    if low and high:
+        raise DataError(
+            f"{low[0].file} has 8 bits and {high[0].file} holds {high[0].dtype}, up to {high[0].highest:g}: "
+            f"{len(low)} of {len(extents)} files are like the first, and one range of values is for all. Save them "
+            "alike."
+        )
 
 
 def image_files(root: Path) -> list[Path]:
@@ -74,7 +93,7 @@ def _extents(files: list[Path]) -> Iterator[_Extent]:
             bands = read_bands(file)
         except DataError:
             continue
-        yield _Extent(bands.dtype, bands.shape[2], float(np.nanmin(bands)), float(np.nanmax(bands)))
+        yield _Extent(file, bands.dtype, bands.shape[2], float(np.nanmin(bands)), float(np.nanmax(bands)))
 
 
 def _range(extents: list[_Extent]) -> tuple[float, float]:

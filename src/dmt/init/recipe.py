@@ -98,14 +98,15 @@ def _masks(facts: Facts, backbone: Backbone, *, has_gpu: bool) -> list[Entry]:
         batch, scale, steps, share = {"size": 8, "labeled": 4}, [0.8, 1.5], 4000 if has_gpu else 1000, 0.4
         optimizer = _adamw(1.0e-3)
     else:
-        rounds = {"top_fractions": [0.4, 0.7, 1.0]}
-        loss = {"gamma_agree": 3.0, "gamma_disagree": 3.0}
-        batch, scale, steps, share = {"size": 8, "labeled": 2}, [0.8, 1.25], 2400 if has_gpu else 600, 0.25
+        rounds = {"top_fractions": [1.0]}
+        loss = {"gamma_agree": 3.0, "gamma_disagree": 3.0, "weights_per_class": "mean_one"}
+        batch, scale, steps, share = {"size": 8, "labeled": 2}, [0.8, 1.25], 4800 if has_gpu else 1200, 0.3
         optimizer = Entry("optimizer", {"lr": 0.1, "supervised_lr": 0.2}, "High, for random weights.")
-    comment = "Two networks label for each other. The surest pixels first, more each round."
+    comment = "Two networks label for each other, once and every pixel."
     doubt = "How hard pseudo labels are doubted where the networks disagree; 0 = not at all, the paper has 3 to 5."
+    doubt += " weights_per_class: rare classes lose nothing to doubt."
     if backbone.is_pretrained:
-        doubt += " Rare classes count more (class_balance), and lose nothing to doubt (weights_per_class)."
+        doubt += " class_balance: they count more."
         comment = (
             "Two networks label for each other, once and every pixel. multiscale: labels by an image and its mirror "
             "image at three sizes; plain, where left and right matter, or where labeling takes too long. dms_share: "

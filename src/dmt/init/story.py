@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import yaml
 
 from dmt.assemble import draw_split, learnable, parts_of, resolve_validation
 from dmt.check.estimate import Estimate, estimate, in_words
 from dmt.check.measure import measure
 from dmt.check.story import label_bytes
 from dmt.config import Config
-from dmt.config_files import load_config, parse_yaml
+from dmt.config_files import dump_yaml, load_config, parse_yaml
 from dmt.errors import ConfigError
 from dmt.files import check_output, write_text
 from dmt.init.backbones import Backbone, cached, from_file, named
@@ -214,7 +213,7 @@ def _lines(entry: Entry) -> list[str]:
 
 
 def _flow(value: Any) -> str:
-    text = yaml.safe_dump(value, default_flow_style=True, width=10**6, allow_unicode=True, sort_keys=False)
+    text = dump_yaml(value, flow=True, width=10**6)
     return text.removesuffix("\n").removesuffix("\n...")
 
 

@@ -32,6 +32,8 @@ OWN_NETWORK = "own network"
 
 _ONNX_OF_OURS = re.compile(rb"\x0a\x0awritten_by\x12.dmt", re.DOTALL)
 """The entry `written_by` of an ONNX file's metadata, as it lies in the file: that needs no package to be read."""
+_ONNX_MODEL = re.compile(rb"\x0a\x05model\x12\x10([0-9a-f]{16})")
+"""The entry `model`, likewise: `model_id` of what was exported."""
 
 ModelFactory = Callable[[], nn.Module]
 
@@ -112,6 +114,12 @@ class Bundle:
         )
 
 
+def model_id(description: Description) -> str:
+    """The same for all exports of the same trained weights, and for no others: 16 hexadecimal digits."""
+    hashes = sorted(network.sha256 for network in description.networks.values())
+    return hashlib.sha256(" ".join(hashes).encode()).hexdigest()[:16]
+
+
 def is_bundle(folder: Path) -> bool:
     """Whether a folder says that it is one."""
     return (folder / DESCRIPTION).is_file()
@@ -132,7 +140,7 @@ def read_bundle(folder: Path) -> Bundle:
 
 
 def write_bundle(folder: Path, bundle: Bundle, *, card: str) -> None:
-    """Write a bundle into a new or empty folder, or over an earlier one; `model.json` comes last and makes it one.
+    """Write a bundle into a new or empty folder, or over one of the same weights; `model.json` comes last.
 
     Args:
         folder: made where it does not exist.
@@ -140,11 +148,11 @@ def write_bundle(folder: Path, bundle: Bundle, *, card: str) -> None:
         card: the text of its README.md.
 
     Raises:
-        ExportError: the folder holds other files.
+        ExportError: the folder holds other files, or another model.
         ConfigError: nothing can be written there.
         CheckpointError: a file of weights is missing, or changed since the bundle was described.
     """
-    claim_folder(folder)
+    claim_folder(folder, model=model_id(bundle.description))
     _remove_earlier(folder, keep={network.weights for network in bundle.description.networks.values()})
     for name, described in bundle.description.networks.items():
         content = _content(bundle.weights[name])
@@ -155,34 +163,50 @@ def write_bundle(folder: Path, bundle: Bundle, *, card: str) -> None:
     write_text(folder / DESCRIPTION, as_json(bundle.description))
 
 
-def claim_folder(folder: Path, *, ours: Collection[str] | None = None) -> None:
-    """Refuse a folder that holds something else.
+def claim_folder(folder: Path, *, model: str) -> None:
+    """Refuse a folder that holds something else than earlier exports of this model.
 
     Args:
         folder: to write to.
-        ours: the names of the files in it that may be replaced; None = those of earlier exports.
+        model: its `model_id`.
 
     Raises:
-        ExportError: it holds others than those.
+        ExportError: it holds other files, or another model.
+        ConfigError: it is a file, or nothing can be written there.
+    """
+    exported = _exported(folder)
+    refuse_others(folder, ours=[*exported, CARD] if exported else [])
+    if set(exported.values()) - {"", model}:
+        raise ExportError(
+            f"{folder} holds an export of another model. Name a new or empty folder to export to, or delete that one."
+        )
+
+
+def refuse_others(folder: Path, *, ours: Collection[str]) -> None:
+    """Refuse a folder that holds other files than those named, or that cannot be written to.
+
+    Raises:
+        ExportError: it does.
         ConfigError: it is a file, or nothing can be written there.
     """
     check_output(folder, is_folder=True)
     there = [path for path in folder.iterdir() if not is_leftover(path)] if folder.is_dir() else []
-    ours = _exported(folder) if ours is None else ours
     # Folders in it are nothing that is written over; one with nothing else is no export's all the same.
     if there and (not ours or any(path.name not in ours for path in there if not path.is_dir())):
         raise ExportError(f"{folder} holds files that are no export's. Name a new or empty folder to export to.")
 
 
-def _exported(folder: Path) -> set[str]:
-    """The names of files in a folder that earlier exports have written; a name alone makes no file ours."""
-    names: set[str] = set()
+def _exported(folder: Path) -> dict[str, str]:
+    """Files in a folder that earlier exports have written, and of which model; a name alone makes no file ours."""
+    found: dict[str, str] = {}
     with contextlib.suppress(CheckpointError):
-        weights = read_bundle(folder).weights.values()
-        names |= {DESCRIPTION, CARD, *(path.name for path in weights)}
-    if (folder / ONNX_FILE).is_file() and _ONNX_OF_OURS.search((folder / ONNX_FILE).read_bytes()):
-        names |= {ONNX_FILE, CARD}
-    return names
+        earlier = read_bundle(folder)
+        found |= dict.fromkeys((path.name for path in earlier.weights.values()), "")
+        found[DESCRIPTION] = model_id(earlier.description)
+    if (folder / ONNX_FILE).is_file() and _ONNX_OF_OURS.search(content := (folder / ONNX_FILE).read_bytes()):
+        told = _ONNX_MODEL.search(content)
+        found[ONNX_FILE] = told[1].decode() if told else "unknown"
+    return found
 
 
 def _remove_earlier(folder: Path, *, keep: Collection[str]) -> None:

@@ -13,8 +13,8 @@ WIDTHS = (24, 48, 96)
 class SmallUNet(nn.Module):
     """Down by max pooling, up by joining each level with the finer one; `(N, channels, H, W)` -> `(N, C, H/2, W/2)`.
 
-    Any size from 8 pixels a side does: what pooling cuts off comes back with the finer level. Nothing is computed at
-    full size, where a channel costs four times as much.
+    Any size does: a side of one pixel is not pooled, and what pooling cuts off comes back with the finer level. Nothing
+    is computed at full size, where a channel costs four times as much.
     """
 
     def __init__(self, *, num_classes: int, in_channels: int) -> None:
@@ -31,7 +31,7 @@ class SmallUNet(nn.Module):
         """Logits of normalized images, at half their size, rounded up."""
         levels = [self.down[0](images)]
         for block in self.down[1:]:
-            levels.append(block(F.max_pool2d(levels[-1], 2)))
+            levels.append(block(_pooled(levels[-1])))
         features = levels.pop()
         for block in reversed(self.up):
             finer = levels.pop()
@@ -39,6 +39,11 @@ class SmallUNet(nn.Module):
             features = block(torch.cat([wide, finer], dim=1))
         logits: Tensor = self.classifier(features)
         return logits
+
+
+def _pooled(features: Tensor) -> Tensor:
+    height, width = (min(side, 2) for side in features.shape[2:])
+    return F.max_pool2d(features, (height, width))
 
 
 def _block(in_channels: int, out_channels: int) -> nn.Sequential:

@@ -79,7 +79,13 @@ class Predictions(Sequence[Answer]):
 
     @property
     def names(self) -> list[str]:
-        """The class of each image; for whole images alone."""
+        """The class of each image.
+
+        Raises:
+            DataError: these are masks, which hold a class for each pixel.
+        """
+        if any(answer.label.ndim for answer in self.answers):
+            raise DataError("These are masks, with a class for each pixel: class_names[k] is the name of label k.")
         return [self.class_names[int(label)] for label in self.labels]
 
     def _together(self, name: str) -> np.ndarray:

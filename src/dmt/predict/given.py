@@ -51,7 +51,7 @@ class ImageReader:
         if isinstance(image, str | Path):
             return self.rule.read(Path(image))
         if isinstance(image, np.ndarray) and image.ndim == 3 and self.input.channels not in (1, 3):
-            image = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+            image = torch.from_numpy(np.require(image.transpose(2, 0, 1), requirements=["C", "W"]))
         try:
             tensor = TorchImages(dataset=[(image,)], prefix="images").images([0])[0]
         except DataError as error:

@@ -2,13 +2,15 @@
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dmt import __version__
+from dmt.data.image_files import IMAGE_SUFFIXES
 from dmt.data.input_files import InputFile, output_names
 from dmt.errors import ConfigError, DataError
 from dmt.files import check_output, is_leftover, write_json
@@ -49,7 +51,7 @@ def check_masks(folder: Path, files: Sequence[InputFile], *, overlays: bool) -> 
         DataError: two files would share one, or a file that is read would be written over.
         ConfigError: the folder is a file, or holds masks or the like that no prediction has written.
     """
-    if folder.exists() and not folder.is_dir():
+    if (folder.exists() and not folder.is_dir()) or folder.suffix.lower() in TABLE_SUFFIXES:
         raise ConfigError(f"The output is {folder}, a file; masks go into a folder. Name a new one.")
     check_output(folder, is_folder=True)
     kinds = (MASKS, OVERLAYS) if overlays else (MASKS,)
@@ -64,6 +66,7 @@ def check_masks(folder: Path, files: Sequence[InputFile], *, overlays: bool) -> 
         raise ConfigError(
             f"{foreign} is there already, and no prediction has written it. Name another folder for the output."
         )
+    _warn_of_earlier(folder, kinds, {path for named in targets.values() for path in named.values()})
     return targets
 
 
@@ -86,9 +89,25 @@ def _foreign(folder: Path, kinds: Sequence[str]) -> Iterator[Path]:
     ours = _marked(folder)
     if not ours and (folder / UNREADABLE).exists():
         yield folder / UNREADABLE
+    if not ours and folder.is_dir():
+        # Whoever reads the images of this folder would read our masks, too.
+        yield from (path for path in sorted(folder.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES)
     for kind in kinds:
         if kind not in ours and _holds_files(folder / kind):
             yield folder / kind
+
+
+def _warn_of_earlier(folder: Path, kinds: Sequence[str], targets: Collection[Path]) -> None:
+    """Say what stays of an earlier prediction."""
+    there = (path for kind in kinds for path in (folder / kind).rglob("*.png") if not is_leftover(path))
+    staying = [path for path in there if path not in targets]
+    if staying:
+        warnings.warn(
+            f"{folder} holds {len(staying)} files of an earlier prediction of other images, such as {staying[0]}; they "
+            "stay.",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def _holds_files(path: Path) -> bool:

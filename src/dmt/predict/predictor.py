@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from torch import Tensor, nn
 
 from dmt.engine import Engine
-from dmt.errors import ConfigError, RunFolderError
+from dmt.errors import ConfigError, DataError, RunFolderError
 from dmt.inference import infer
 from dmt.models.bundle import Bundle, ModelFactory, is_bundle, read_bundle
 from dmt.models.description import DESCRIPTION, Description
@@ -115,10 +116,10 @@ class Predictor:
             batch_size: images that go through the network together.
 
         Raises:
-            DataError: an image cannot be read, or has other channels than those of training.
+            DataError: an image cannot be read, or has other channels than those of training; an array looks like one
+                image.
         """
-        if isinstance(images, str | Path):
-            images = [images]
+        images = _one_by_one(images, channels=self.description.input.channels)
         read = [self.reader.read(image, where=f"Image {number}") for number, image in enumerate(images)]
         answers = list(self.answers(read, batch_size=batch_size or self.batch_size, keep_probabilities=True))
         return Predictions(tuple(answers), self.class_names)
@@ -203,6 +204,23 @@ def predictor_of(
     network = window.over(Ensemble(networks) if ensemble else networks[0], description)
     what = " and ".join(description.networks[name].what for name in names)
     return Predictor(description=description, what=what, network=engine.place(network).eval(), engine=engine)
+
+
+def _one_by_one(images: Any, *, channels: int) -> Sequence[Any]:
+    """One path or picture as a list of it; of an array, its first dimension is the images.
+
+    Raises:
+        DataError: it is no sequence, or an array whose shape is rather one image's.
+    """
+    if isinstance(images, str | Path | Image.Image):
+        return [images]
+    if not (hasattr(images, "__len__") and hasattr(images, "__getitem__")):
+        raise DataError(f"The images are a {type(images).__name__}; give a list of them, also for one.")
+    shape = tuple(getattr(images, "shape", ()))
+    last = shape[:1] if isinstance(images, Tensor) else shape[-1:]
+    if len(shape) == 2 or (len(shape) == 3 and channels > 1 and last == (channels,)):
+        raise DataError(f"The images are an array of the shape {shape}, which looks like one image; give a list of it.")
+    return images  # type: ignore[no-any-return]
 
 
 def _answer(arrays: Mapping[str, np.ndarray]) -> Answer:
