@@ -30,7 +30,7 @@ def root_folder(config: DataConfig) -> Path:
         raise ConfigError(f"data.name={config.name} needs data.root=FOLDER, the folder of its files.")
     root = Path(config.root).expanduser()
     if not root.exists():
-        place = "" if root.is_absolute() else f" in {Path.cwd()}"
+        place = "" if root.is_absolute() else " below the working folder"
         raise DataError(f"data.root is {config.root}, and there is no such file or folder{place}.")
     return root
 

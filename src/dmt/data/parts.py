@@ -76,9 +76,9 @@ class UnlabeledPart:
         try:
             return self._part.images(positions)
         except DataError as error:
+            # Fixed when a run begins: pseudo labels know their images by place.
             raise DataError(
-                f"{error} Once it is mended, the same command goes on. A new run leaves up to N such images out with "
-                "data.max_unreadable=N."
+                f"{error} Or leave up to N such images out, in a new run: data.max_unreadable=N."
             ) from error
 
     def size(self, position: int) -> tuple[int, int]:
