@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from check.tiny_sets import COUNTS, SIZE, class_folders, masked, picture, save
 from data.tiny_photos import write_table
@@ -66,6 +66,13 @@ def test_no_file_is_written_and_none_changed(tmp_path: Path, monkeypatch: pytest
 
 def cut_off(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:200])
+
+
+def on_its_side(path: Path) -> None:
+    with Image.open(path) as image:
+        exif = image.getexif()
+        exif[ExifTags.Base.Orientation] = 6
+        image.save(path, exif=exif)
 
 
 def gray(path: Path) -> None:
@@ -169,6 +176,7 @@ PLANTED: dict[str, tuple[Plant, list[str], dict[str, tuple[str, int]]]] = {
         {"bent": ("note", 1)},
     ),
     "a gray image": (lambda root: gray(root / "unlabeled/0.png"), [], {"several-modes": ("note", 1)}),
+    "a photo on its side": (lambda root: on_its_side(root / "unlabeled/0.png"), [], {"rotated": ("note", 1)}),
     "an unlabeled image left": (lambda root: shutil.rmtree(root / "unlabeled"), [], {"data-warning": ("warning", 1)}),
     "too many labels asked for": (lambda _: None, ["data.num_labeled=999"], {"data": ("error", 1)}),
     "an unknown network": (lambda _: None, ["networks.a.name=smal_cnn"], {"network": ("error", 1)}),
@@ -279,7 +287,7 @@ def test_every_wrong_row_of_a_table_is_found_at_once(tmp_path: Path) -> None:
         for path in names
     ]
     rows += [{"path": "gone/1.png", "label": "", "split": ""}, {"path": "gone/2.png", "label": "", "split": ""}]
-    rows += [{"path": rows[0]["path"], "label": "", "split": ""}, {"path": "", "label": "", "split": ""}]
+    rows += [{"path": rows[0]["path"], "label": "", "split": ""}, {"path": "", "label": "cat", "split": ""}]
     rows[1] |= {"split": "tset"}
     write_table(tmp_path / "data" / "table.csv", rows)
     changes = ["data.name=manifest", f"data.root={tmp_path / 'data' / 'table.csv'}"]

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from tiny_masks import photo, save
 
-from dmt.data.image_files import IMAGE_SUFFIXES, list_files, read_image, read_size
+from dmt.data.image_files import IMAGE_SUFFIXES, list_files, read_image, read_size, walk_files
 from dmt.data.mask_coding import plain_coding
 from dmt.errors import DataError
 
@@ -231,3 +231,12 @@ def test_files_of_a_folder(tmp_path: Path) -> None:
         list_files(tmp_path, IMAGE_SUFFIXES)
     with pytest.raises(DataError, match=r"There is no folder .*nowhere"):
         list_files(tmp_path / "nowhere", IMAGE_SUFFIXES)
+
+
+def test_images_of_other_formats_are_told(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", COLOR)
+    for name in ("b.gif", "c.HEIC", ".hidden.gif"):
+        (tmp_path / name).touch()
+    with pytest.warns(UserWarning, match=r"2 files below .* are left out, such as .*b\.gif: allowed are \.bmp"):
+        found = list(walk_files(tmp_path, IMAGE_SUFFIXES))
+    assert found == [tmp_path / "a.png"]

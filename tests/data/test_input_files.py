@@ -154,3 +154,10 @@ def test_names_stay_within_what_file_systems_allow(letter: str) -> None:
     assert len(set(found)) == 3
     assert all(len(name.encode()) <= 255 and name.endswith(".png") for name in found)
     assert found[2] == stems[2] + ".png"
+
+
+def test_brackets_are_a_pattern_and_said_to_be_one(tmp_path: Path) -> None:
+    (tmp_path / "a[1].png").touch()
+    assert len(find_inputs([tmp_path / "a[1].png"], {".png"})) == 1
+    with pytest.raises(DataError, match=r"A bracket begins a pattern there: \[\[\] stands for itself"):
+        find_inputs([tmp_path / "a[1]*.png"], {".png"})

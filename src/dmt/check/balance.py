@@ -38,12 +38,18 @@ def imbalance(counts: np.ndarray) -> float | None:
 
 
 def find_mixtures(config: Config, places: Mapping[str, Place], findings: Findings) -> None:
-    """Note images stored in several ways, and images that resizing enlarges much or bends."""
+    """Note images stored in several ways or on their side, and images that resizing enlarges much or bends."""
     modes: Counter[str] = sum((place.modes for place in places.values()), start=Counter())
     if len(modes) > 1:
         told = ", ".join(f"{count:,} as {mode}" for mode, count in modes.most_common())
         message = f"Images are stored in {len(modes)} ways: {told}. All become {config.data.channels or 3} channels."
         findings.add("note", "several-modes", message, where=modes.most_common()[-1][0])
+    if rotated := sum(place.num_rotated for place in places.values()):
+        message = (
+            f"{rotated:,} files ask, by EXIF, to be shown in another orientation, which is not done: such photos lie "
+            "on their side. Where that matters, save them upright (PIL.ImageOps.exif_transpose)."
+        )
+        findings.add("note", "rotated", message, where="EXIF", count=rotated)
     if config.data.image_size is None:
         return
     height, width = config.data.image_size

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from PIL import ExifTags
 
 from dmt.check.findings import Findings
 from dmt.check.fingerprints import Fingerprint, FingerprintList, Fingerprints, fingerprint
@@ -38,6 +39,7 @@ class Place:
         is_counted: whether every label of every image could be.
         sizes: how many images have which (height, width) in their files.
         modes: how many are stored how, in Pillow's words, or by type and bands.
+        num_rotated: how many files ask, by EXIF, to be shown in another orientation.
         num_bytes: of all images as they are decoded.
         prints: fingerprints.
     """
@@ -52,6 +54,7 @@ class Place:
     is_counted: bool = True
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
     modes: Counter[str] = field(default_factory=Counter)
+    num_rotated: int = 0
     num_bytes: int = 0
     prints: Fingerprints = field(default_factory=lambda: FingerprintList(0).finish())
 
@@ -155,8 +158,9 @@ def walk(place: Place, findings: Findings, observer: Observer, *, tolerated: boo
 
 def _look_at(place: Place, index: int) -> Fingerprint:
     image = place.images.images([index])[0]
-    size, mode = _described(place.images, index, channels=len(image))
+    size, mode, is_rotated = _described(place.images, index, channels=len(image))
     place.sizes[size] += 1
+    place.num_rotated += is_rotated
     place.modes[mode] += 1
     place.num_bytes += image.nbytes
     return fingerprint(image)
@@ -183,17 +187,19 @@ def _count_pixels(place: Place, index: int, findings: Findings) -> None:
         findings.add("note", "empty-mask", message, where=place.name(index))
 
 
-def _described(images: ImageSet, index: int, *, channels: int) -> tuple[tuple[int, int], str]:
-    """Size and kind of pixels as they are stored."""
+def _described(images: ImageSet, index: int, *, channels: int) -> tuple[tuple[int, int], str, bool]:
+    """Size and kind of pixels as they are stored, and whether EXIF asks for another orientation."""
     source = _source(images, index)
     if source is None:
-        return images.size(index), f"{channels} channel{'s' * (channels > 1)} in memory"
+        return images.size(index), f"{channels} channel{'s' * (channels > 1)} in memory", False
     rule: PixelRule = getattr(images, "rule", RGB)
     if rule.is_picture and source.suffix.lower() != ".npy":
         with opened(source) as image:
-            return (image.height, image.width), image.mode
+            # TIFFs are rotated when they are read.
+            is_rotated = image.format != "TIFF" and image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+            return (image.height, image.width), image.mode, is_rotated
     bands = read_bands(source)
-    return bands.shape[:2], f"{bands.dtype} x {bands.shape[2]}"
+    return bands.shape[:2], f"{bands.dtype} x {bands.shape[2]}", False
 
 
 def _source(images: ImageSet, index: int) -> Readable | None:

@@ -97,7 +97,7 @@ add_examples(evaluate, EXAMPLES)
 
 _TITLES = {
     "accuracy": "accuracy",
-    "fine_grained_accuracy": "fine-grained accuracy",
+    "fine_grained_accuracy": "fine-grained accuracy (a right answer counts as its probability)",
     "mean_iou": "mean IoU",
     "pixel_accuracy": "pixel accuracy",
     "ece": "calibration error (ECE, 15 bins)",

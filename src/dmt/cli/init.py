@@ -54,6 +54,8 @@ def init(
 
     Nothing is downloaded: a network begins with weights where this machine has some in its caches, or with --weights.
     """
+    if not folder.exists():
+        raise ConfigError(f"There is no {folder}. Name the folder of your images, or a table of them.")
     if output.is_file() and not force:  # before anything that takes time
         raise ConfigError(f"{output} is there already. Name another file with -o, or replace it with --force.")
     check_output(output)

@@ -2,6 +2,7 @@
 
 import os
 import struct
+import warnings
 import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,9 @@ from dmt.errors import DataError, first_line
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 MASK_SUFFIXES = frozenset({".png", ".bmp", ".tif", ".tiff"})
 """Formats that keep every pixel as it is; JPEG would smear one class into another."""
+
+_OTHER_IMAGES = frozenset({".gif", ".heic", ".heif", ".avif", ".jfif", ".jp2", ".jxl", ".svg", ".tga", ".psd", ".dng"})
+"""Images to a user, and nothing that is read here."""
 
 _COLOR_BANDS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}
 """Of a TIFF, by its PhotometricInterpretation: gray, gray, RGB, palette, CMYK, YCbCr, Lab."""
@@ -75,7 +79,7 @@ def walk_files(folder: Path, suffixes: Collection[str]) -> Iterator[Path]:
 
 def walk_names(folder: Path, suffixes: Collection[str]) -> tuple[list[Path], list[OSError]]:
     """As `walk_files`, links that lead nowhere included, and beside them the errors of folders not to be listed."""
-    found, unlisted, seen = [], list[OSError](), set()
+    found, others, unlisted, seen = [], list[Path](), list[OSError](), set()
     for place, folders, names in os.walk(folder, followlinks=True, onerror=unlisted.append):
         here = Path(place).stat()
         if (here.st_dev, here.st_ino) in seen:
@@ -84,6 +88,14 @@ def walk_names(folder: Path, suffixes: Collection[str]) -> tuple[list[Path], lis
         seen.add((here.st_dev, here.st_ino))
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [Path(place, name) for name in names if _counts(name, suffixes)]
+        others += [Path(place, name) for name in names if _counts(name, _OTHER_IMAGES)]
+    if others and IMAGE_SUFFIXES.issubset(suffixes):
+        warnings.warn(
+            f"{len(others)} files below {folder} are left out, such as {min(others)}: allowed are "
+            f"{', '.join(sorted(suffixes))}.",
+            UserWarning,
+            stacklevel=3,
+        )
     return sorted(found), unlisted
 
 

@@ -44,7 +44,10 @@ def find_inputs(inputs: Sequence[str | Path], suffixes: Collection[str]) -> list
     for given in inputs:
         files = list(_files_of(str(given), suffixes))
         if not files:
-            raise DataError(f"No image file is meant by {given}; allowed are {', '.join(sorted(suffixes))}.")
+            hint = ""
+            if "[" in str(given) and not _is_folder(Path(given)):
+                hint = " A bracket begins a pattern there: [[] stands for itself."
+            raise DataError(f"No image file is meant by {given}; allowed are {', '.join(sorted(suffixes))}.{hint}")
         for file in files:
             found.setdefault(_real(file.path), file)
     return list(found.values())
