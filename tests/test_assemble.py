@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils.data import Subset, TensorDataset
 
-from dmt.assemble import build_arms, resolve_validation
+from dmt.assemble import build_arms, has_split, resolve_validation
 from dmt.config import Config
 from dmt.config_files import load_config
 from dmt.data.images import DataSet
@@ -156,12 +156,12 @@ def test_an_explicit_none_leaves_out_the_part_that_the_data_bring(tmp_path: Path
 def test_a_resume_refuses_another_validation_part(tmp_path: Path) -> None:
     config = mask_config(validation={"source": "given"})
     for count in (4, 4, 5):
-        data = masks(validation=masked_images(count, seed=5, prefix="val"))
+        data, has_begun = masks(validation=masked_images(count, seed=5, prefix="val")), has_split(tmp_path)
         if count == 4:
-            build_arms(config, data, tmp_path, needs_all_labels=False)
+            build_arms(config, data, tmp_path, needs_all_labels=False, has_begun=has_begun)
             continue
         with pytest.raises(DataError, match=r"splits/validation\.txt is not the validation part .*\(5 images\)"):
-            build_arms(config, data, tmp_path, needs_all_labels=False)
+            build_arms(config, data, tmp_path, needs_all_labels=False, has_begun=has_begun)
 
 
 def test_classes_that_no_drawn_mask_shows_are_warned_of(tmp_path: Path) -> None:
@@ -225,7 +225,8 @@ def test_parts_of_masks(tmp_path: Path) -> None:
     assert (len(main.parts.labeled), len(indices(main.parts.validation)), len(main.parts.unlabeled)) == (5, 2, 23)
     assert indices(main.parts.test) == (0, 1, 2)
     assert main.parts.unlabeled.truth is not None
-    again, _ = build_arms(config, data, tmp_path, needs_all_labels=False)
+    assert has_split(tmp_path)
+    again, _ = build_arms(config, data, tmp_path, needs_all_labels=False, has_begun=True)
     assert again.parts.labeled.indices == main.parts.labeled.indices, "the split is kept as text"
     assert again.parts.unlabeled.keys == main.parts.unlabeled.keys
 

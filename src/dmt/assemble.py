@@ -76,15 +76,24 @@ def _calibratable(config: Config, plan: Sequence[Stage]) -> Config:
 
 
 def build_arms(
-    config: Config, data: DataSet, folder: Path, *, needs_all_labels: bool, is_own: bool = False
+    config: Config,
+    data: DataSet,
+    folder: Path,
+    *,
+    needs_all_labels: bool,
+    has_begun: bool = False,
+    is_own: bool = False,
 ) -> tuple[Arm, list[Arm]]:
     """The main arm, and one for each fold where choices come from a cross-validation.
 
-    The split is drawn once and kept as text in the run folder, with what the data look like; a resume reads it back,
-    and refuses other data. `is_own` says that they are the user's, from memory.
+    The split is drawn once and kept as text in the run folder, with what the data look like; a resume (`has_begun`)
+    reads it back, and refuses other data. `is_own` says that they are the user's, from memory.
     """
     task = TASKS[config.task]
-    split = _split(config, data, folder / "splits", needs_all_labels=needs_all_labels, is_own=is_own)
+    if has_begun:
+        split = stored_split(config, data, folder / "splits", is_own=is_own)
+    else:
+        split = _split(config, data, folder / "splits", needs_all_labels=needs_all_labels, is_own=is_own)
     main = Arm(name="", folder=folder, parts=parts_of(config, data, split))
     if task.is_dense:
         _warn_missing_classes(config, main.parts.labeled, data)
@@ -103,6 +112,11 @@ def build_arms(
         parts = _parts(config, data, split, labeled, held_out)
         arms.append(Arm(name=f"folds/{number}/", folder=folder / "folds" / str(number), parts=parts))
     return main, arms
+
+
+def has_split(run: Path) -> bool:
+    """Whether a run's split is all there: `test.txt` is written last."""
+    return (run / "splits" / "test.txt").is_file()
 
 
 def draw_split(config: Config, data: DataSet, *, needs_all_labels: bool) -> Split:
@@ -172,8 +186,6 @@ def stored_split(config: Config, data: DataSet, folder: Path, *, is_own: bool) -
 
 
 def _split(config: Config, data: DataSet, folder: Path, *, needs_all_labels: bool, is_own: bool) -> Split:
-    if (folder / "test.txt").is_file():
-        return stored_split(config, data, folder, is_own=is_own)
     split = draw_split(config, data, needs_all_labels=needs_all_labels)
     if config.data.max_unreadable:
         split = without_unreadable(split, data.train, at_most=config.data.max_unreadable, folder=folder)

@@ -142,8 +142,8 @@ class RoundsConfig(Section):
     """Unsure is less than this."""
     window: Annotated[list[Count], Field(min_length=2, max_length=2)] | None = None
     """Height and width of the windows through which images larger than that are labeled and scored, by the mean
-    probabilities of windows that overlap by a quarter (segmentation; not in the paper). null = the whole image at
-    once."""
+    probabilities of windows that overlap by a quarter (segmentation; not in the paper). null = the whole
+    image at once, and 1024 x 1024 where it has more than 4 million pixels."""
     dms_share: Fraction | None = None
     """Difference-maximized sampling (paper, section 4.1.2): in a mutual scheme, a and b start from this share of the
     labels each, overlapping as little as possible; the paper has 0.8. null = both start from all labels."""

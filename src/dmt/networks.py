@@ -16,6 +16,7 @@ from dmt.models.label_views import LABEL_SCALES, view_size
 from dmt.models.network import Network, Preprocessing, check_output
 from dmt.models.pairs import warn_equal_starts
 from dmt.models.registry import build_network
+from dmt.models.windowed import seen_size
 from dmt.randomness import generator, seeded_torch
 from dmt.tasks import TASKS
 from dmt.types import Stage, networks_of
@@ -54,9 +55,10 @@ def _sizes_seen(config: Config, images: Tensor, *, teaches: bool) -> dict[tuple[
     """Heights and widths at which a network meets images like these, and the setting that asks for each."""
     whole = (images.shape[2], images.shape[3])
     window, crop, views = config.rounds.window, config.crop.size, config.rounds.label_views
-    seen = whole if window is None else (min(window[0], whole[0]), min(window[1], whole[1]))
+    is_dense = TASKS[config.task].is_dense
+    seen = seen_size(whole, window) if is_dense else whole
     sizes = {seen: "" if seen == whole else f"rounds.window={window}"}
-    if TASKS[config.task].is_dense:
+    if is_dense:
         sizes.setdefault(whole if crop is None else (crop[0], crop[1]), "" if crop is None else f"crop.size={crop}")
     for scale in LABEL_SCALES.get(views, ()) if teaches else ():
         sizes.setdefault(view_size(seen, scale), f"rounds.label_views={views}")

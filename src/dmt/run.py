@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from dmt.assemble import build_arms, learnable, resolve_validation, stored_split
+from dmt.assemble import build_arms, has_split, learnable, resolve_validation, stored_split
 from dmt.choose import choose, unequal_pair
 from dmt.config import Config
 from dmt.config_files import load_config
@@ -85,7 +85,10 @@ def run(
         setting = make_setting(folder.config, method, data, models, folder=folder.path, observer=observer)
         all_labels, is_own = method.needs_all_labels, datasets is not None
         engine.told_by_main(lambda: keep_networks(folder.path / "splits", models))
-        main, folds = build_arms(setting.config, data, folder.path, needs_all_labels=all_labels, is_own=is_own)
+        has_begun = engine.told_by_main(lambda: has_split(folder.path))
+        main, folds = build_arms(
+            setting.config, data, folder.path, has_begun=has_begun, needs_all_labels=all_labels, is_own=is_own
+        )
         _check_processes(setting.config, setting.engine)
         _describe(folder, setting.engine, setting.plan)
         num_stages = len(setting.plan) * (1 + len(folds)) + len(setting.start_weights)
@@ -138,7 +141,8 @@ def _run_stages(setting: Setting, main: Arm, folds: Sequence[Arm]) -> tuple[list
     plan = setting.plan
     first = next((stage for stage in plan if stage.pseudo is not None), None)
     if first is not None and not setting.engine.told_by_main((main.path(first) / "DONE").is_file):
-        require_label_space(setting, main, first)  # now, and not after hours of supervised training
+        # Now, and not after hours of supervised training.
+        setting.engine.told_by_main(lambda: require_label_space(setting, main, first))
     records = [run_stage(setting, main, stage) for stage in plan if stage.round == 0]
     if message := _unequal(setting, _validation_scores(records, [])):
         warnings.warn(message, stacklevel=4)  # before the rounds begin, where labels for choices show it

@@ -215,7 +215,7 @@ def _score(setting: Setting, arm: Arm, stage: Stage, trainee: Trainee) -> dict[s
 def _evaluate(setting: Setting, networks: Sequence[nn.Module], part: Part, title: str) -> Scores:
     """Scores by what `dmt evaluate` sees of an image, too."""
     return evaluate(
-        [windowed(network, setting.config.rounds.window) for network in networks],
+        [windowed(one, setting.config.rounds.window) for one in networks] if setting.task.is_dense else networks,
         part,
         task=setting.task,
         engine=setting.engine,

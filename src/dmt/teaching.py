@@ -138,7 +138,7 @@ def _labeled_store(
     teaching = _teaching(setting, spec)
     store = _open_store(setting, arm, stage, spec, folder)
     if not setting.engine.told_by_main(store.is_whole):
-        require_label_space(setting, arm, stage)
+        setting.engine.told_by_main(lambda: require_label_space(setting, arm, stage))
         label(
             _teacher(setting, arm, stage, teaching),
             arm.parts.unlabeled,
@@ -175,7 +175,7 @@ def _teacher(setting: Setting, arm: Arm, stage: Stage, teaching: Stage) -> nn.Mo
     temperature = _temperature(setting, arm, teaching)
     if temperature is not None:
         network = Calibrated(network, temperature)
-    teacher = _with_views(network, setting.config.rounds)
+    teacher = _with_views(network, setting.config.rounds, dense=setting.task.is_dense)
     if setting.config.rounds.alignment == "none":
         return teacher
     return Aligned(teacher, torch.tensor(_alignment(setting, arm, stage, teaching, teacher).offsets))
@@ -230,11 +230,11 @@ def _temperature(setting: Setting, arm: Arm, teaching: Stage) -> float | None:
     return best_temperature(scores.probabilities, scores.targets)
 
 
-def _with_views(teacher: nn.Module, rounds: RoundsConfig) -> nn.Module:
+def _with_views(teacher: nn.Module, rounds: RoundsConfig, *, dense: bool) -> nn.Module:
     """What a teacher looks at: the image or both ways round, all of it or window by window."""
     if rounds.label_views in LABEL_SCALES:
         teacher = LabelViews(teacher, scales=LABEL_SCALES[rounds.label_views])
-    return windowed(teacher, rounds.window)
+    return windowed(teacher, rounds.window) if dense else teacher
 
 
 def require_label_space(setting: Setting, arm: Arm, stage: Stage) -> None:

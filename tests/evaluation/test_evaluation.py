@@ -20,6 +20,7 @@ from dmt.predict import Predictor
 from dmt.progress import Silent
 from dmt.scores import load_scores
 from tiny_folders import write_folder
+from trained_runs import train_masks
 
 
 def evaluated(folder: Path, labeled: LabeledSet | None = None, **settings: Any) -> Any:
@@ -41,6 +42,18 @@ def test_a_runs_own_test_part_gives_its_own_figures(run: str, request: pytest.Fi
     scores = load_scores(folder / "rounds/1/a/scores.safetensors")["test"]
     assert np.array_equal(found.confusion, scores.confusion.numpy())
     assert found.num_images == result["num_test"]
+
+
+def test_very_large_images_are_scored_in_training_as_they_are_evaluated(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("dmt.models.windowed.LARGE_AREA", 16 * 16)
+    monkeypatch.setattr("dmt.models.windowed.LARGE_WINDOW", (16, 16))
+    folder = train_masks(tmp_path / "run", tmp_path / "data")
+    figures = json.loads((folder / "result.json").read_text())["final"]
+    assert evaluated(folder).figures["mean_iou"].value == pytest.approx(figures["mean_iou"], abs=2e-3)
+    monkeypatch.setattr("dmt.models.windowed.LARGE_AREA", 10**6)
+    whole = evaluated(folder).confusion
+    monkeypatch.setattr("dmt.models.windowed.LARGE_AREA", 16 * 16)
+    assert not np.array_equal(evaluated(folder).confusion, whole)
 
 
 def test_intervals_hold_the_value_and_repeat(digits_run: Path) -> None:

@@ -227,8 +227,8 @@ def test_very_large_images_are_seen_through_windows_by_themselves(masks_run: Pat
         return images[:, :3] * 0
 
     monkeypatch.setattr(Network, "forward", noted)
-    monkeypatch.setattr("dmt.predict.predictor.LARGE_AREA", 1000)
-    monkeypatch.setattr("dmt.predict.predictor.LARGE_WINDOW", (16, 16))
+    monkeypatch.setattr("dmt.models.windowed.LARGE_AREA", 1000)
+    monkeypatch.setattr("dmt.models.windowed.LARGE_WINDOW", (16, 16))
     image = torch.zeros(3, 25, 40, dtype=torch.uint8)
     larger = torch.zeros(3, 25, 41, dtype=torch.uint8)
     dmt.load(masks_run).predict([image])

@@ -135,7 +135,9 @@ def test_networks_of_a_run_through_windows_look_through_them(moved: Path) -> Non
 
 
 def test_networks_are_those_of_the_stages(gallery: Gallery, finished: Path) -> None:
-    for network, folder in zip(gallery.networks.values(), ("supervised", "rounds/1/a"), strict=True):
+    for shown, folder in zip(gallery.networks.values(), ("supervised", "rounds/1/a"), strict=True):
+        assert isinstance(shown, Windowed)
+        network = shown.network
         before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
         load_weights(network, finished / folder / "last.safetensors", allow_missing=False)
         assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())

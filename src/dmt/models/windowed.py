@@ -10,6 +10,11 @@ OVERLAP = 0.25
 """Share of a window that the next one covers as well, unless told otherwise."""
 
 
+LARGE_AREA = 2048 * 2048
+LARGE_WINDOW = (1024, 1024)
+"""What images of more pixels than that are seen through where nobody says otherwise: memory is finite."""
+
+
 class Windowed(nn.Module):
     """The mean probabilities of a network for maps over all windows that show a pixel, as logits.
 
@@ -59,9 +64,22 @@ class Windowed(nn.Module):
                 yield slice(top, min(top + self.window[0], height)), slice(left, min(left + self.window[1], width))
 
 
-def windowed(network: nn.Module, window: Sequence[int] | None) -> nn.Module:
-    """A network through windows of so many rows and columns, as `rounds.window` has them; None = as it is."""
-    return network if window is None else Windowed(network, (window[0], window[1]))
+def windowed(network: nn.Module, window: Sequence[int] | None, *, overlap: float = OVERLAP) -> nn.Module:
+    """A network for maps through windows of so many rows and columns, as `rounds.window` has them.
+
+    None = the whole image, but for the very large ones.
+    """
+    if window is not None:
+        return Windowed(network, (window[0], window[1]), overlap=overlap)
+    return Windowed(network, LARGE_WINDOW, overlap=overlap, from_area=LARGE_AREA)
+
+
+def seen_size(size: tuple[int, int], window: Sequence[int] | None) -> tuple[int, int]:
+    """Height and width of what a network that is `windowed` meets at once of an image."""
+    if window is None and size[0] * size[1] <= LARGE_AREA:
+        return size
+    height, width = window or LARGE_WINDOW
+    return min(height, size[0]), min(width, size[1])
 
 
 def window_starts(length: int, window: int, *, overlap: float) -> list[int]:

@@ -15,17 +15,13 @@ from dmt.inference import infer
 from dmt.models.bundle import Bundle, ModelFactory, is_bundle, read_bundle
 from dmt.models.description import DESCRIPTION, Description
 from dmt.models.ensemble import Ensemble
-from dmt.models.windowed import OVERLAP, Windowed
+from dmt.models.windowed import OVERLAP, windowed
 from dmt.predict.answers import Answer, Predictions
 from dmt.predict.given import ImageReader, TensorPart
 from dmt.predict.run_bundle import bundle_of_run
 from dmt.progress import Silent
 from dmt.selection import top_class
 from dmt.tasks import TASKS
-
-LARGE_AREA = 2048 * 2048
-LARGE_WINDOW = (1024, 1024)
-"""What images of more pixels than that are seen through where nobody says otherwise: memory is finite."""
 
 _BATCH_SIZE = {"classification": 64, "segmentation": 1}
 
@@ -65,9 +61,7 @@ class Window:
             return network
         if self.whole:
             return network
-        if size is not None:
-            return Windowed(network, size, overlap=self.overlap)
-        return Windowed(network, LARGE_WINDOW, overlap=self.overlap, from_area=LARGE_AREA)
+        return windowed(network, size, overlap=self.overlap)
 
 
 @dataclass(frozen=True, kw_only=True)
