@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from dmt.errors import ConfigError
+from dmt.own_networks import keep_networks
 from dmt.run import run
 from tiny_runs import TINY_NETWORKS, tiny_config, tiny_parts
 
@@ -41,6 +42,20 @@ def test_other_networks_are_another_run(tmp_path: Path, other: str, is_finished:
 def test_a_function_makes_fresh_ones(tmp_path: Path) -> None:
     first = run(CONFIG, tiny_parts(), TINY_NETWORKS, run_dir=tmp_path)
     assert run(CONFIG, tiny_parts(), TINY_NETWORKS, run_dir=tmp_path) == first
+
+
+def test_networks_that_are_not_trained_do_not_count(tmp_path: Path) -> None:
+    first = run(CONFIG, tiny_parts(), {"a": module()}, run_dir=tmp_path)
+    assert run(CONFIG, tiny_parts(), {"a": module(), "b": module(1)}, run_dir=tmp_path) == first
+
+
+def test_a_start_that_was_killed_before_its_split_counts_nothing(tmp_path: Path) -> None:
+    (tmp_path / "splits").mkdir()
+    keep_networks(tmp_path / "splits", {"a": module()}, ["a"])
+    keep_networks(tmp_path / "splits", {"a": module(1)}, ["a"])
+    (tmp_path / "splits" / "test.txt").touch()
+    with pytest.raises(ConfigError, match="other weights there"):
+        keep_networks(tmp_path / "splits", {"a": module()}, ["a"])
 
 
 def test_own_ones_and_the_configs_are_not_the_same(tmp_path: Path) -> None:

@@ -2,13 +2,14 @@
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from dmt.config import Config
 from dmt.data.draw import num_labels
-from dmt.data.identity import check_identity, write_identity
+from dmt.data.identity import check_identity, check_numbers, write_identity
 from dmt.data.images import DataSet, ImageSet
 from dmt.data.parts import Part, Parts, UnlabeledPart
 from dmt.data.split_files import check_classes, read_split, write_classes, write_split
@@ -180,8 +181,10 @@ def stored_split(config: Config, data: DataSet, folder: Path, *, is_own: bool) -
         DataError: the data are not those that it began with.
     """
     check_classes(folder, data.class_names)
-    split = read_split(folder, train=data.train, test=data.test, validation=_given(config, data))
-    check_identity(folder, data, split.labeled, is_own=is_own)
+    used = replace(data, validation=_given(config, data))
+    check_numbers(folder, used)  # first, since a list of other images says less
+    split = read_split(folder, train=data.train, test=data.test, validation=used.validation)
+    check_identity(folder, used, split.labeled, is_own=is_own)
     return split
 
 
@@ -190,7 +193,7 @@ def _split(config: Config, data: DataSet, folder: Path, *, needs_all_labels: boo
     if config.data.max_unreadable:
         split = without_unreadable(split, data.train, at_most=config.data.max_unreadable, folder=folder)
     write_classes(folder, data.class_names)
-    write_identity(folder, data, split.labeled, is_own=is_own)
+    write_identity(folder, replace(data, validation=_given(config, data)), split.labeled, is_own=is_own)
     write_split(split, folder, train=data.train, test=data.test, validation=_given(config, data))
     return split
 

@@ -218,7 +218,7 @@ def _explain(detail: ErrorDetails) -> str:
         return f"  {key}: found {found!r}, allowed is {detail['ctx']['expected']}.{_near_literal(found, detail)}"
     hint = ""
     if detail["type"] == "string_type" and isinstance(found, bool | int | float):
-        hint = f" Where {found} is a name, quote it for YAML as text: '{found}', in a shell {key}='\"{found}\"'."
+        hint = " Where it is a name, put it in quotes, in a shell in two kinds of them: '\"1\"'."
     return f"  {key}: found {found!r} ({_kind(found)}); {detail['msg'].removeprefix('Input ')}.{hint}"
 
 

@@ -57,7 +57,8 @@ def _sizes_seen(config: Config, images: Tensor, *, teaches: bool) -> dict[tuple[
     window, crop, views = config.rounds.window, config.crop.size, config.rounds.label_views
     is_dense = TASKS[config.task].is_dense
     seen = seen_size(whole, window) if is_dense else whole
-    sizes = {seen: "" if seen == whole else f"rounds.window={window}"}
+    told = f"rounds.window={window}" if window else f"rounds.window=null, for so many pixels ({list(whole)} sees all),"
+    sizes = {seen: "" if seen == whole else told}
     if is_dense:
         sizes.setdefault(whole if crop is None else (crop[0], crop[1]), "" if crop is None else f"crop.size={crop}")
     for scale in LABEL_SCALES.get(views, ()) if teaches else ():

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -17,19 +17,25 @@ _FILE = "networks.txt"
 Models = Mapping[str, nn.Module | Callable[[], nn.Module]]
 
 
-def keep_networks(folder: Path, models: Models | None) -> None:
+def keep_networks(folder: Path, models: Models | None, labels: Sequence[str]) -> None:
     """Of a new run, note beside the split what its own networks look like; refuse to go on with others.
 
     Raises:
         ConfigError: as `check_networks`.
     """
-    check_networks(folder, models)
-    if not (folder / "test.txt").is_file():  # the split's last file
-        write_text(folder / _FILE, json.dumps(_looks(models), sort_keys=True) + "\n")
+    if (folder / "test.txt").is_file():  # the split's last file
+        check_networks(folder, models, labels)
+    else:
+        write_text(folder / _FILE, json.dumps(_looks(models, labels), sort_keys=True) + "\n")
 
 
-def check_networks(folder: Path, models: Models | None) -> None:
+def check_networks(folder: Path, models: Models | None, labels: Sequence[str]) -> None:
     """Refuse to go on with other networks.
+
+    Args:
+        folder: of the split.
+        models: those at hand; None = the config's.
+        labels: the networks that the plan trains.
 
     Raises:
         ConfigError: they are not those that the run began with.
@@ -37,7 +43,7 @@ def check_networks(folder: Path, models: Models | None) -> None:
     path = folder / _FILE
     if not path.is_file():
         return  # a run that began before it was written
-    then, now = read_json(path), _looks(models)
+    then, now = read_json(path), _looks(models, labels)
     label = next((label for label in sorted({*then, *now}) if then.get(label) != now.get(label)), None)
     if label is None:
         return
@@ -56,8 +62,8 @@ def check_networks(folder: Path, models: Models | None) -> None:
     )
 
 
-def _looks(models: Models | None) -> dict[str, dict[str, str]]:
-    return {label: _look(given) for label, given in (models or {}).items()}
+def _looks(models: Models | None, labels: Sequence[str]) -> dict[str, dict[str, str]]:
+    return {label: _look(given) for label, given in (models or {}).items() if label in labels}
 
 
 def _look(given: nn.Module | Callable[[], nn.Module]) -> dict[str, str]:

@@ -35,7 +35,7 @@ from dmt.stage_files import plan_as_json
 from dmt.stages import ensemble_scores, run_stage
 from dmt.tasks import TASKS
 from dmt.teaching import require_label_space
-from dmt.types import Observer, Stage
+from dmt.types import Observer, Stage, networks_of
 
 
 def run(
@@ -77,14 +77,14 @@ def run(
     path = Path(run_dir) if run_dir else default_run_folder(config)
     with open_run_folder(path, config, engine=engine) as folder:
         if (finished := engine.told_by_main(lambda: folder.result)) is not None:
-            check_networks(folder.path / "splits", models)
+            check_networks(folder.path / "splits", models, networks_of(method.plan()))
             stored_split(folder.config, data, folder.path / "splits", is_own=datasets is not None)
             observer.message(f"This run is finished; its folder is {folder.path}.")
             return finished
         # By the config that the run folder holds: a resumed run keeps what it once resolved.
         setting = make_setting(folder.config, method, data, models, folder=folder.path, observer=observer)
         all_labels, is_own = method.needs_all_labels, datasets is not None
-        engine.told_by_main(lambda: keep_networks(folder.path / "splits", models))
+        engine.told_by_main(lambda: keep_networks(folder.path / "splits", models, networks_of(setting.plan)))
         has_begun = engine.told_by_main(lambda: has_split(folder.path))
         main, folds = build_arms(
             setting.config, data, folder.path, has_begun=has_begun, needs_all_labels=all_labels, is_own=is_own

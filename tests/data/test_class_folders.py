@@ -37,6 +37,18 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_folders_that_hold_no_image_are_in_nobodys_way(folder: Path) -> None:
+    (folder / "training").mkdir()
+    (folder / "training" / "log.txt").touch()
+    assert load(folder).class_names == CLASSES
+
+
+def test_a_class_may_be_called_like_a_part(tmp_path: Path) -> None:
+    for label in ("Test", "cat"):
+        save(tmp_path / label / "0.png")
+    assert load(tmp_path).class_names == ("Test", "cat")
+
+
 def test_train_and_val_are_other_words(folder: Path) -> None:
     (folder / "labeled").rename(folder / "train")
     (folder / "test").rename(folder / "val")
@@ -119,17 +131,17 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], dict[str, Any], str]] = {
     "a part in capitals": (
         lambda root: (root / "unlabeled").rename(root / "Unlabeled"),
         {},
-        "folder .*Unlabeled would be left out: parts are named .* Call it unlabeled",
+        "images in .*Unlabeled would be left out: parts are named .* Put them into .*unlabeled",
     ),
     "a part by another name": (
         lambda root: save(root / "valid" / "one" / "x.png", (8, 8)),
         {},
-        "folder .*valid would be left out: .* Call it validation",
+        "images in .*valid would be left out: .* Put them into .*validation",
     ),
     "parts in capitals alone": (
         lambda root: [(root / name).rename(root / name.title()) for name in ("labeled", "unlabeled", "test")],
         {},
-        "folder .*Labeled would be a class: .* Call it labeled, or, where it is a class",
+        "Labeled and .*Unlabeled would be classes: .* Call them labeled and test and unlabeled, or",
     ),
     "images and labels": (
         lambda root: [(root / "labeled").rename(root / "images"), (root / "unlabeled").rename(root / "labels")],
@@ -248,6 +260,9 @@ def test_absolute_paths_into_the_tables_folder_are_those_relative_to_it(folder: 
             row["path"] = str(folder / row["path"])
 
     assert load(table(folder, change), "manifest").train.key(0) == "labeled/eight/00.png"
+    # Where they were allowed before, split files hold them as they are.
+    data = load(table(folder, change), "manifest", allow_outside=True)
+    assert data.train.key(0) == str(folder / "labeled/eight/00.png")
 
 
 def test_rows_of_commas_at_the_end_count_nothing(folder: Path) -> None:

@@ -45,10 +45,6 @@ def repaint(path: Path) -> None:
     Image.fromarray(pixels[::-1].copy() if path.parent.name != "masks" else np.roll(pixels, 1, axis=1)).save(path)
 
 
-def move(root: Path, old: str, new: str) -> None:
-    shutil.move(root / old, root / new)
-
-
 CHANGES: dict[str, tuple[Callable[[Path], Any], Callable[[Path], object], str]] = {
     "an image": (photos, lambda root: repaint(root / "labeled/0/0.png"), "train image labeled/0/0.png differs"),
     "an unlabeled image": (
@@ -61,6 +57,11 @@ CHANGES: dict[str, tuple[Callable[[Path], Any], Callable[[Path], object], str]] 
         photos,
         lambda root: shutil.copy(root / "unlabeled/3.png", root / "unlabeled/new.png"),
         r"number of train images differs \(13 there and 14 here\)",
+    ),
+    "one image less": (
+        photos,
+        lambda root: (root / "unlabeled/7.png").unlink(),
+        r"number of train images differs \(13 there and 12 here\)",
     ),
     "a mask": (masks, lambda root: repaint(root / "masks/0.png"), "label of train image 0 differs"),
     "a test mask": (masks, lambda root: repaint(root / "masks/3.png"), "label of test image 3 differs"),
@@ -81,17 +82,26 @@ def test_changed_files_are_another_run(tmp_path: Path, change: str, is_finished:
         run(config, run_dir=tmp_path / "run")
 
 
-def test_a_label_that_was_corrected_in_a_table_is_another_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        (10_000, r"label of train image labeled/0/0\.png differs \(0 there and 1 here\)"),
+        (2, "list of train labels differs"),
+    ],
+)
+def test_a_label_that_was_corrected_in_a_table_is_another_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: int, message: str
+) -> None:
+    monkeypatch.setattr("dmt.data.identity._NUM_TOLD", told)
     config = photos(tmp_path)
     table = tmp_path / "table.csv"
-    rows = [
-        f"{path.relative_to(tmp_path)},{path.parent.name}" for path in sorted((tmp_path / "labeled").rglob("*.png"))
-    ]
+    images = sorted((tmp_path / "labeled").rglob("*.png"))
+    rows = [f"{path.relative_to(tmp_path)},{path.parent.name}" for path in images]
     table.write_text("\n".join(["path,label", *rows]) + "\n")
     config["data"] = {"name": "manifest", "root": str(table)}
     run(config, run_dir=tmp_path / "run")
     table.write_text(table.read_text().replace("0/0.png,0", "0/0.png,1"))
-    with pytest.raises(DataError, match=r"label of train image labeled/0/0\S* differs \(0 there and 1 here\)"):
+    with pytest.raises(DataError, match=message):
         run(config, run_dir=tmp_path / "run")
 
 
@@ -111,4 +121,12 @@ def test_files_that_were_only_copied_again_are_the_same(tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "data", tmp_path / "copy")
     shutil.rmtree(tmp_path / "data")
     shutil.move(tmp_path / "copy", tmp_path / "data")
+    assert run(config, run_dir=tmp_path / "run") == first
+
+
+def test_a_part_that_is_not_used_may_change(tmp_path: Path) -> None:
+    config = photos(tmp_path / "data") | {"validation": {"source": "none"}}
+    shutil.copytree(tmp_path / "data/test", tmp_path / "data/validation")
+    first = run(config, run_dir=tmp_path / "run")
+    shutil.rmtree(tmp_path / "data/validation/0")
     assert run(config, run_dir=tmp_path / "run") == first

@@ -229,6 +229,14 @@ def test_files_of_8_and_of_16_bits_are_not_brought_to_one_range(tmp_path: Path) 
         start(tmp_path / "data", timing=False)
 
 
+def test_files_that_a_table_does_not_name_do_not_count(tmp_path: Path) -> None:
+    for number in range(4):
+        np.save(tmp_path / f"{number}.npy", np.full((8, 8), 60000, dtype=np.uint16))
+        np.save(tmp_path / f"preview{number}.npy", np.full((8, 8), 200, dtype=np.uint8))
+    write_table(tmp_path / "t.csv", [{"path": f"{number}.npy", "label": str(number % 2)} for number in range(4)])
+    assert begun(tmp_path / "t.csv", tmp_path)[1].data.value_range == [0.0, 65535.0]
+
+
 def test_why_a_table_is_none_is_said(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("path;label\na.png;cat\n")
     with pytest.raises(DataError, match="has no column `path`; it has path;label"):

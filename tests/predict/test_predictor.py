@@ -135,6 +135,9 @@ def test_one_picture_is_a_list_of_it(digits_run: Path) -> None:
 def test_an_array_that_looks_like_one_image_is_refused(digits_run: Path, masks_run: Path) -> None:
     with pytest.raises(DataError, match=r"array of the shape \(8, 8\), which looks like one image; give a list of it"):
         dmt.load(digits_run).predict(np.zeros((8, 8), dtype=np.uint8))
+    with pytest.raises(DataError, match="looks like one image"):
+        dmt.load(digits_run).predict(np.zeros((8, 8, 3), dtype=np.uint8))
+    assert len(dmt.load(digits_run).predict(np.zeros((8, 8), dtype=np.uint8) for _ in range(2))) == 2
     model = dmt.load(masks_run)
     for one in (np.zeros((16, 16, 3), dtype=np.uint8), torch.zeros(3, 16, 16, dtype=torch.uint8)):
         with pytest.raises(DataError, match="looks like one image"):

@@ -1,12 +1,13 @@
 """The parts of a run as a check walks through them: every image decoded once, and nothing of it kept but numbers."""
 
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags
+from PIL import ExifTags, Image
 
 from dmt.check.findings import Findings
 from dmt.check.fingerprints import Fingerprint, FingerprintList, Fingerprints, fingerprint
@@ -195,11 +196,19 @@ def _described(images: ImageSet, index: int, *, channels: int) -> tuple[tuple[in
     rule: PixelRule = getattr(images, "rule", RGB)
     if rule.is_picture and source.suffix.lower() != ".npy":
         with opened(source) as image:
-            # TIFFs are rotated when they are read.
-            is_rotated = image.format != "TIFF" and image.getexif().get(ExifTags.Base.Orientation, 1) != 1
-            return (image.height, image.width), image.mode, is_rotated
+            return (image.height, image.width), image.mode, _is_rotated(image)
     bands = read_bands(source)
     return bands.shape[:2], f"{bands.dtype} x {bands.shape[2]}", False
+
+
+def _is_rotated(image: Image.Image) -> bool:
+    # TIFFs are rotated when they are read; and without EXIF at hand, a PNG would be decoded to look for it at its end.
+    if image.format == "TIFF" or "exif" not in image.info:
+        return False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # broken EXIF says nothing
+        orientation: int = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return orientation != 1
 
 
 def _source(images: ImageSet, index: int) -> Readable | None:

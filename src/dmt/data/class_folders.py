@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dmt.config_sections import DataConfig
-from dmt.data.image_files import IMAGE_SUFFIXES, walk_files
+from dmt.data.image_files import IMAGE_SUFFIXES, tell_other_images, walk_files
 from dmt.data.image_list import FilesBelow
 from dmt.data.images import DataSet
 from dmt.data.listing import Listing, classified
@@ -20,7 +20,7 @@ _NO_CLASSES = frozenset({"images", "masks"})
 """Folders of another layout."""
 _LIKE_PARTS = {
     "labelled": "labeled", "training": "train", "unlabelled": "unlabeled",
-    "valid": "validation", "dev": "validation", "testing": "test",
+    "valid": "validation", "testing": "test",
 }  # fmt: skip
 """What other tools call the parts, in lower case."""
 _LIKE_MASKS = frozenset({"masks", "labels", "annotations", "segmentations", "targets", "gt", "groundtruth"})
@@ -43,6 +43,7 @@ def class_folders(config: DataConfig, image_size: tuple[int, int] | None) -> Dat
         DataError: files are missing or damaged, or there are fewer than two classes.
     """
     root = root_folder(config)
+    tell_other_images(root, FILE_SUFFIXES)
     found = sorted(_images(root), key=lambda image: (image.label is None, image.name))
     names = [image.name for image in found]
     listing = Listing(
@@ -93,20 +94,23 @@ def _images(root: Path) -> Iterator[_Found]:
 
 
 def _check_names(root: Path, bare: Sequence[str]) -> None:
-    """Refuse classes that are named as parts are, or as masks; warn of folders beside the parts.
+    """Refuse classes that are named as parts are, or as masks, and folders of images that parts do not know.
 
     Raises:
-        DataError: `Unlabeled` would be a class, or `labels` beside `images`.
+        DataError: `Labeled` and `Unlabeled` would be classes, `labels` a class beside `images`, or `valid` nothing.
     """
     others = sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() and not bare else []
-    for name in (*bare, *others):
-        known = _LIKE_PARTS.get(name.lower(), name.lower())
-        if known != name and known in {*_FOLDERS, _UNLABELED}:
-            what = "would be a class" if bare else "would be left out"
-            raise DataError(
-                f"The folder {root / name} {what}: parts are named {', '.join(_FOLDERS)} and {_UNLABELED}. Call it "
-                f"{known}, or, where it is a class, put all classes into {root / 'labeled'}."
-            )
+    found = {name: _LIKE_PARTS.get(name.lower(), name.lower()) for name in (*bare, *others)}
+    meant = {name: known for name, known in found.items() if known != name and known in {*_FOLDERS, _UNLABELED}}
+    parts = f"parts are named {', '.join(_FOLDERS)} and {_UNLABELED}"
+    if bare and len(meant) > 1:  # one alone may be a class
+        raise DataError(
+            f"{' and '.join(str(root / name) for name in meant)} would be classes: {parts}. Call them "
+            f"{' and '.join(meant.values())}, or, where they are classes, put all classes into {root / 'labeled'}."
+        )
+    for name, known in meant.items():
+        if not bare and next(walk_files(root / name, FILE_SUFFIXES), None) is not None:
+            raise DataError(f"The images in {root / name} would be left out: {parts}. Put them into {root / known}.")
     lower = {name.lower() for name in bare}
     if len(lower) == 2 and "images" in lower and lower & _LIKE_MASKS:
         raise DataError(

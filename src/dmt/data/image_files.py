@@ -79,7 +79,7 @@ def walk_files(folder: Path, suffixes: Collection[str]) -> Iterator[Path]:
 
 def walk_names(folder: Path, suffixes: Collection[str]) -> tuple[list[Path], list[OSError]]:
     """As `walk_files`, links that lead nowhere included, and beside them the errors of folders not to be listed."""
-    found, others, unlisted, seen = [], list[Path](), list[OSError](), set()
+    found, unlisted, seen = [], list[OSError](), set()
     for place, folders, names in os.walk(folder, followlinks=True, onerror=unlisted.append):
         here = Path(place).stat()
         if (here.st_dev, here.st_ino) in seen:
@@ -88,15 +88,19 @@ def walk_names(folder: Path, suffixes: Collection[str]) -> tuple[list[Path], lis
         seen.add((here.st_dev, here.st_ino))
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [Path(place, name) for name in names if _counts(name, suffixes)]
-        others += [Path(place, name) for name in names if _counts(name, _OTHER_IMAGES)]
-    if others and IMAGE_SUFFIXES.issubset(suffixes):
+    return sorted(found), unlisted
+
+
+def tell_other_images(folder: Path, suffixes: Collection[str]) -> None:
+    """Warn of files below a folder that are images to a user, and left out."""
+    others, _ = walk_names(folder, _OTHER_IMAGES)
+    if others:
         warnings.warn(
-            f"{len(others)} files below {folder} are left out, such as {min(others)}: allowed are "
+            f"{len(others)} files below {folder} are left out, such as {others[0]}: allowed are "
             f"{', '.join(sorted(suffixes))}.",
             UserWarning,
-            stacklevel=3,
+            stacklevel=2,
         )
-    return sorted(found), unlisted
 
 
 def _counts(name: str, suffixes: Collection[str]) -> bool:

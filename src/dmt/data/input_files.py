@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dmt.data.image_files import walk_names
+from dmt.data.image_files import tell_other_images, walk_names
 from dmt.errors import DataError
 
 _PATTERN = frozenset("*?[")
@@ -90,6 +90,7 @@ def _fitting(stem: str, suffix: str) -> str:
 def _files_of(given: str, suffixes: Collection[str]) -> Iterator[InputFile]:
     path = Path(given)
     if _is_folder(path):
+        tell_other_images(path, suffixes)
         yield from (InputFile(file, file.relative_to(path)) for file in _walk(path, suffixes))
     elif _PATTERN.isdisjoint(given) or _exists(path):
         yield InputFile(path, Path(path.name))

@@ -90,9 +90,10 @@ def read_manifest(file: Path, *, allow_outside: bool) -> Table:
     except UnicodeDecodeError as error:  # of values and names, which Arrow decodes when they are asked for
         raise DataError(f"{file} holds text that is no UTF-8 ({error}). Save the table again.") from error
     lines_before = 1 if file.suffix.lower() in (".csv", ".tsv") else 0
+    paths = [posix((path or "").strip()) for path in columns[_PATH]]
     table = Table(
         file=file,
-        paths=[_below(posix((path or "").strip()), file.parent) for path in columns[_PATH]],
+        paths=paths if allow_outside else _below(paths, file.parent),
         labels=[label.strip() or None if label is not None else None for label in columns[_LABEL]],
         parts=[(part or "").strip().lower() for part in columns[_SPLIT]],
         lines_before=lines_before,
@@ -255,14 +256,15 @@ def _check_parts(table: Table) -> None:
             )
 
 
-def _below(path: str, folder: Path) -> str:
-    """A path relative to a folder where it is absolute and leads into it."""
-    if not path.startswith("/"):
-        return path
-    for place in (folder.absolute(), folder.resolve()):
-        if PurePosixPath(path).is_relative_to(place.as_posix()):
-            return PurePosixPath(path).relative_to(place.as_posix()).as_posix()
-    return path
+def _below(paths: Sequence[str], folder: Path) -> list[str]:
+    """Paths relative to a folder where they are absolute and lead into it."""
+    places = [f"{place.as_posix().rstrip('/')}/" for place in (folder.absolute(), folder.resolve())]
+    return [
+        next((path.removeprefix(place) for place in places if path.startswith(place)), path)
+        if path.startswith("/")
+        else path
+        for path in paths
+    ]
 
 
 def posix(path: str) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,9 @@ import numpy as np
 
 from dmt.data.class_folders import FILE_SUFFIXES
 from dmt.data.image_files import read_size, walk_files
+from dmt.data.manifest import read_manifest
 from dmt.data.pixels import read_bands
+from dmt.data.problems import gathered
 from dmt.errors import DataError
 
 _NUMBERS = (".npy", ".tif", ".tiff", ".png")
@@ -71,10 +72,11 @@ def _refuse_mixed_bits(extents: list[_Extent]) -> None:
 
 
 def image_files(root: Path) -> list[Path]:
-    """The images below a folder, or below a table's; masks are none."""
-    folder = root if root.is_dir() else root.parent
-    starts = [folder / "images"] if (folder / "images").is_dir() else [folder]
-    return list(chain.from_iterable(walk_files(one, FILE_SUFFIXES) for one in starts))
+    """The images below a folder, or that a table names; masks are none."""
+    if not root.is_dir():
+        with gathered():  # wrong rows are told of when the data are loaded
+            return [root.parent / path for path in read_manifest(root, allow_outside=True).paths]
+    return list(walk_files(root / "images" if (root / "images").is_dir() else root, FILE_SUFFIXES))
 
 
 def _is_no_picture(file: Path) -> bool:

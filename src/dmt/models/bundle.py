@@ -205,7 +205,7 @@ def _exported(folder: Path) -> dict[str, str]:
         found[DESCRIPTION] = model_id(earlier.description)
     if (folder / ONNX_FILE).is_file() and _ONNX_OF_OURS.search(content := (folder / ONNX_FILE).read_bytes()):
         told = _ONNX_MODEL.search(content)
-        found[ONNX_FILE] = told[1].decode() if told else "unknown"
+        found[ONNX_FILE] = told[1].decode() if told else ""  # files of earlier versions do not say
     return found
 
 

@@ -51,7 +51,7 @@ def check_masks(folder: Path, files: Sequence[InputFile], *, overlays: bool) -> 
         DataError: two files would share one, or a file that is read would be written over.
         ConfigError: the folder is a file, or holds masks or the like that no prediction has written.
     """
-    if (folder.exists() and not folder.is_dir()) or folder.suffix.lower() in TABLE_SUFFIXES:
+    if (folder.exists() or folder.suffix.lower() in TABLE_SUFFIXES) and not folder.is_dir():
         raise ConfigError(f"The output is {folder}, a file; masks go into a folder. Name a new one.")
     check_output(folder, is_folder=True)
     kinds = (MASKS, OVERLAYS) if overlays else (MASKS,)
@@ -91,7 +91,8 @@ def _foreign(folder: Path, kinds: Sequence[str]) -> Iterator[Path]:
         yield folder / UNREADABLE
     if not ours and folder.is_dir():
         # Whoever reads the images of this folder would read our masks, too.
-        yield from (path for path in sorted(folder.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES)
+        names = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+        yield from (folder / name for name in names if not name.startswith("."))
     for kind in kinds:
         if kind not in ours and _holds_files(folder / kind):
             yield folder / kind

@@ -23,6 +23,8 @@ from dmt.progress import Silent
 from dmt.selection import top_class
 from dmt.tasks import TASKS
 
+_OF_PICTURES = (1, 3, 4)
+"""Channels."""
 _BATCH_SIZE = {"classification": 64, "segmentation": 1}
 
 
@@ -208,13 +210,15 @@ def _one_by_one(images: Any, *, channels: int) -> Sequence[Any]:
     """
     if isinstance(images, str | Path | Image.Image):
         return [images]
-    if not (hasattr(images, "__len__") and hasattr(images, "__getitem__")):
+    if not hasattr(images, "__iter__"):
         raise DataError(f"The images are a {type(images).__name__}; give a list of them, also for one.")
     shape = tuple(getattr(images, "shape", ()))
-    last = shape[:1] if isinstance(images, Tensor) else shape[-1:]
-    if len(shape) == 2 or (len(shape) == 3 and channels > 1 and last == (channels,)):
+    is_one = len(shape) == 2
+    if len(shape) == 3:
+        is_one = shape[0] == channels > 1 if isinstance(images, Tensor) else shape[2] in (*_OF_PICTURES, channels)
+    if is_one:
         raise DataError(f"The images are an array of the shape {shape}, which looks like one image; give a list of it.")
-    return images  # type: ignore[no-any-return]
+    return images if isinstance(images, Sequence) else list(images)
 
 
 def _answer(arrays: Mapping[str, np.ndarray]) -> Answer:
