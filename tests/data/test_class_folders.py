@@ -43,6 +43,13 @@ def test_folders_that_hold_no_image_are_in_nobodys_way(folder: Path) -> None:
     assert load(folder).class_names == CLASSES
 
 
+def test_a_part_that_the_disk_finds_by_either_case(folder: Path) -> None:
+    expected = len(load(folder).train)
+    (folder / "unlabeled").rename(folder / "Unlabeled")
+    (folder / "unlabeled").symlink_to(folder / "Unlabeled")
+    assert len(load(folder).train) == expected
+
+
 def test_a_class_may_be_called_like_a_part(tmp_path: Path) -> None:
     for label in ("Test", "cat"):
         save(tmp_path / label / "0.png")

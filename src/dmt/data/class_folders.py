@@ -101,7 +101,11 @@ def _check_names(root: Path, bare: Sequence[str]) -> None:
     """
     others = sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() and not bare else []
     found = {name: _LIKE_PARTS.get(name.lower(), name.lower()) for name in (*bare, *others)}
-    meant = {name: known for name, known in found.items() if known != name and known in {*_FOLDERS, _UNLABELED}}
+    meant = {
+        name: known
+        for name, known in found.items()
+        if known != name and known in {*_FOLDERS, _UNLABELED} and not _is_same(root / known, root / name)
+    }
     parts = f"parts are named {', '.join(_FOLDERS)} and {_UNLABELED}"
     if bare and len(meant) > 1:  # one alone may be a class
         raise DataError(
@@ -117,6 +121,11 @@ def _check_names(root: Path, bare: Sequence[str]) -> None:
             f"{root} holds {' and '.join(bare)}, which look like images and their masks, and would be two classes. For "
             "masks, call the folders images and masks, and set task: segmentation; classes go into labeled/CLASS."
         )
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Also where the disk takes `Labeled` for `labeled`."""
+    return one.exists() and one.samefile(other)
 
 
 def _of_classes(root: Path, folder: str, part: str) -> Iterator[_Found]:
