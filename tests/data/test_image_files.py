@@ -237,5 +237,5 @@ def test_images_of_other_formats_are_told(tmp_path: Path) -> None:
     save(tmp_path / "a.png", COLOR)
     for name in ("b.gif", "c.HEIC", ".hidden.gif"):
         (tmp_path / name).touch()
-    with pytest.warns(UserWarning, match=r"2 files below .* are left out, such as .*b\.gif: allowed are \.bmp"):
+    with pytest.warns(UserWarning, match=r"Below .*b\.gif is left out, 2 of such files in all: allowed are \.bmp"):
         tell_other_images(tmp_path, IMAGE_SUFFIXES)

@@ -96,7 +96,7 @@ def tell_other_images(folder: Path, suffixes: Collection[str]) -> None:
     others, _ = walk_names(folder, _OTHER_IMAGES)
     if others:
         warnings.warn(
-            f"{len(others)} files below {folder} are left out, such as {others[0]}: allowed are "
+            f"Below {folder}, {others[0]} is left out, {len(others)} of such files in all: allowed are "
             f"{', '.join(sorted(suffixes))}.",
             UserWarning,
             stacklevel=2,
