@@ -83,18 +83,17 @@ def build_arms(
     *,
     needs_all_labels: bool,
     has_begun: bool = False,
-    is_own: bool = False,
 ) -> tuple[Arm, list[Arm]]:
     """The main arm, and one for each fold where choices come from a cross-validation.
 
     The split is drawn once and kept as text in the run folder, with what the data look like; a resume (`has_begun`)
-    reads it back, and refuses other data. `is_own` says that they are the user's, from memory.
+    reads it back, and refuses other data.
     """
     task = TASKS[config.task]
     if has_begun:
-        split = stored_split(config, data, folder / "splits", is_own=is_own)
+        split = stored_split(config, data, folder / "splits")
     else:
-        split = _split(config, data, folder / "splits", needs_all_labels=needs_all_labels, is_own=is_own)
+        split = _split(config, data, folder / "splits", needs_all_labels=needs_all_labels)
     main = Arm(name="", folder=folder, parts=parts_of(config, data, split))
     if task.is_dense:
         _warn_missing_classes(config, main.parts.labeled, data)
@@ -174,7 +173,7 @@ def _warn_missing_classes(config: Config, labeled: Part, data: DataSet) -> None:
         )
 
 
-def stored_split(config: Config, data: DataSet, folder: Path, *, is_own: bool) -> Split:
+def stored_split(config: Config, data: DataSet, folder: Path) -> Split:
     """The split of a run that has begun.
 
     Raises:
@@ -184,16 +183,16 @@ def stored_split(config: Config, data: DataSet, folder: Path, *, is_own: bool) -
     used = replace(data, validation=_given(config, data))
     check_numbers(folder, used)  # first, since a list of other images says less
     split = read_split(folder, train=data.train, test=data.test, validation=used.validation)
-    check_identity(folder, used, split.labeled, is_own=is_own)
+    check_identity(folder, used, split.labeled)
     return split
 
 
-def _split(config: Config, data: DataSet, folder: Path, *, needs_all_labels: bool, is_own: bool) -> Split:
+def _split(config: Config, data: DataSet, folder: Path, *, needs_all_labels: bool) -> Split:
     split = draw_split(config, data, needs_all_labels=needs_all_labels)
     if config.data.max_unreadable:
         split = without_unreadable(split, data.train, at_most=config.data.max_unreadable, folder=folder)
     write_classes(folder, data.class_names)
-    write_identity(folder, replace(data, validation=_given(config, data)), split.labeled, is_own=is_own)
+    write_identity(folder, replace(data, validation=_given(config, data)), split.labeled)
     write_split(split, folder, train=data.train, test=data.test, validation=_given(config, data))
     return split
 

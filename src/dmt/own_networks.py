@@ -10,6 +10,7 @@ from torch import nn
 
 from dmt.errors import ConfigError
 from dmt.files import read_json, write_text
+from dmt.randomness import generator, seeded_torch
 
 # Beside the split, and a text file as that: a network of round 0 is taken over only where all of them are the same.
 _FILE = "networks.txt"
@@ -70,7 +71,8 @@ def _look(given: nn.Module | Callable[[], nn.Module]) -> dict[str, str]:
     """Digests of names and shapes, and of the weights where every stage from scratch begins with them."""
     if isinstance(given, nn.Module):
         return {"layers": _layers(given), "weights": _weights(given)}
-    return {"layers": _layers(given()), "weights": "fresh"}
+    with seeded_torch(generator(0, "unused")):  # no stream of the run's, or the caller's, may move on for it
+        return {"layers": _layers(given()), "weights": "fresh"}
 
 
 def _layers(module: nn.Module) -> str:

@@ -78,17 +78,15 @@ def run(
     with open_run_folder(path, config, engine=engine) as folder:
         if (finished := engine.told_by_main(lambda: folder.result)) is not None:
             check_networks(folder.path / "splits", models, networks_of(method.plan()))
-            stored_split(folder.config, data, folder.path / "splits", is_own=datasets is not None)
+            stored_split(folder.config, data, folder.path / "splits")
             observer.message(f"This run is finished; its folder is {folder.path}.")
             return finished
         # By the config that the run folder holds: a resumed run keeps what it once resolved.
         setting = make_setting(folder.config, method, data, models, folder=folder.path, observer=observer)
-        all_labels, is_own = method.needs_all_labels, datasets is not None
         engine.told_by_main(lambda: keep_networks(folder.path / "splits", models, networks_of(setting.plan)))
         has_begun = engine.told_by_main(lambda: has_split(folder.path))
-        main, folds = build_arms(
-            setting.config, data, folder.path, has_begun=has_begun, needs_all_labels=all_labels, is_own=is_own
-        )
+        all_labels = method.needs_all_labels
+        main, folds = build_arms(setting.config, data, folder.path, has_begun=has_begun, needs_all_labels=all_labels)
         _check_processes(setting.config, setting.engine)
         _describe(folder, setting.engine, setting.plan)
         num_stages = len(setting.plan) * (1 + len(folds)) + len(setting.start_weights)

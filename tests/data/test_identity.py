@@ -10,6 +10,8 @@ import pytest
 import yaml
 from PIL import Image
 
+from dmt.config_files import load_config
+from dmt.data.catalog import load_dataset
 from dmt.errors import DataError
 from dmt.run import run
 from tiny_folders import FOLDER_CONFIG, write_folder
@@ -121,6 +123,14 @@ def test_files_that_were_only_copied_again_are_the_same(tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "data", tmp_path / "copy")
     shutil.rmtree(tmp_path / "data")
     shutil.move(tmp_path / "copy", tmp_path / "data")
+    assert run(config, run_dir=tmp_path / "run") == first
+
+
+def test_data_that_were_loaded_before_are_the_same(tmp_path: Path) -> None:
+    """As `dmt compare` loads them once for all of its runs, each of which `dmt train --resume` may take up."""
+    config = photos(tmp_path / "data")
+    loaded = load_dataset(load_config(config).data, task="classification")
+    first = run(config, loaded, run_dir=tmp_path / "run")
     assert run(config, run_dir=tmp_path / "run") == first
 
 

@@ -50,10 +50,10 @@ def test_none_that_can_be_read_is_an_error(tmp_path: Path) -> None:
 
 def test_images_that_cannot_be_read_do_not_keep_data_from_being_known_again(tmp_path: Path) -> None:
     data = DataSet(name="x", class_names=("0", "1"), train=IMAGES, test=None, mean=(0.0,), std=(1.0,))
-    write_identity(tmp_path, data, [0], is_own=True)
-    check_identity(tmp_path, data, [0], is_own=True)
+    write_identity(tmp_path, data, [0])
+    check_identity(tmp_path, data, [0])
     with pytest.raises(DataError, match="run on other data"):
-        check_identity(tmp_path, data, [0, 2], is_own=True)
+        check_identity(tmp_path, data, [0, 2])
 
 
 @pytest.mark.parametrize("part", ["labeled", "validation"])

@@ -63,7 +63,7 @@ def test_a_damaged_file_among_good_ones(call: Call, digits_run: Path, tmp_path: 
     assert status == 3
     assert "4 images" in out
     assert err.splitlines()[0].startswith("warning: photos/2.png cannot be read")
-    assert err.splitlines()[1].startswith("warning: absent.png cannot be read")
+    assert err.splitlines()[1].startswith("warning: There is no file absent.png")
     assert err.splitlines()[2] == (
         "error: 2 of 6 files could not be read; classes.parquet.unreadable.txt lists them with the reasons. The others "
         "are done."

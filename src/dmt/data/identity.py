@@ -11,6 +11,7 @@ from torch import Tensor
 from dmt.data.image_list import ListedImages
 from dmt.data.images import ArrayImages, DataSet, ImageSet
 from dmt.data.masked_images import MaskedImages
+from dmt.data.scenes import SceneImages
 from dmt.errors import DataError
 from dmt.files import write_text
 
@@ -22,22 +23,22 @@ _NUM_MASKS = 512
 """Labels of training images that are read likewise where they are masks, or a user's own."""
 _NUM_TOLD = 10_000
 """Labels up to which each has a line, so that the one that differs can be named."""
+_THE_SAME = (ArrayImages, SceneImages)
+"""What built-in sets hold in memory is the same everywhere, but for the last bit of a resized pixel."""
 _NUMBER = "number of"
 _UNREADABLE = "unreadable"
 """May be left out (data.max_unreadable) or mended; else it is told where it is used."""
 
 
-def write_identity(folder: Path, data: DataSet, labeled: Sequence[int], *, is_own: bool) -> None:
+def write_identity(folder: Path, data: DataSet, labeled: Sequence[int]) -> None:
     """Note beside the split what the data look like, a fact a line.
 
     Args:
         folder: of the split.
         data: the parts that the run uses.
         labeled: indices of the labeled training images, whose labels may be looked at.
-        is_own: whether the images are the user's, from memory. Of files the bytes are read; what a built-in set holds
-            in memory is the same everywhere but for the last bit of a resized pixel.
     """
-    facts = {**_numbers(data), **dict(_facts(data, labeled, is_own=is_own, is_new=True))}
+    facts = {**_numbers(data), **dict(_facts(data, labeled, is_new=True))}
     write_text(folder / _FILE, "".join(f"{value} {what}\n" for what, value in facts.items()))
 
 
@@ -50,7 +51,7 @@ def check_numbers(folder: Path, data: DataSet) -> None:
     _compare(folder, {what: value for what, value in _read(folder).items() if what.startswith(_NUMBER)}, _numbers(data))
 
 
-def check_identity(folder: Path, data: DataSet, labeled: Sequence[int], *, is_own: bool) -> None:
+def check_identity(folder: Path, data: DataSet, labeled: Sequence[int]) -> None:
     """Refuse to go on with other data, with the arguments of `write_identity`.
 
     Raises:
@@ -58,7 +59,7 @@ def check_identity(folder: Path, data: DataSet, labeled: Sequence[int], *, is_ow
     """
     then = {what: value for what, value in _read(folder).items() if not what.startswith(_NUMBER)}
     if then:
-        _compare(folder, then, dict(_facts(data, labeled, is_own=is_own, is_new=False)))
+        _compare(folder, then, dict(_facts(data, labeled, is_new=False)))
 
 
 def bytes_of(tensor: Tensor) -> bytes:
@@ -100,14 +101,14 @@ def _numbers(data: DataSet) -> dict[str, str]:
     return {f"{_NUMBER} {name} images": str(len(part)) for name, part in _parts(data).items()}
 
 
-def _facts(data: DataSet, labeled: Sequence[int], *, is_own: bool, is_new: bool) -> Iterator[tuple[str, str]]:
+def _facts(data: DataSet, labeled: Sequence[int], *, is_new: bool) -> Iterator[tuple[str, str]]:
     for name, part in _parts(data).items():
         indices = _used(part, labeled) if name == "train" else _scored(part)
         if len(indices) > _NUM_TOLD:
             yield f"list of {name} labels", _digest(bytes_of(part.labels(indices)))
         for index in indices if len(indices) <= _NUM_TOLD else ():
             yield f"label of {name} image {part.key(index)}", _label(part, index)
-        for index in _evenly(len(part)) if is_own or isinstance(part, ListedImages | MaskedImages) else ():
+        for index in _evenly(len(part)) if type(part) not in _THE_SAME else ():
             yield f"{name} image {part.key(index)}", _look(part, index, is_new=is_new)
 
 
