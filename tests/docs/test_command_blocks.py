@@ -60,6 +60,7 @@ def test_commands_of_the_readme_have_the_options_that_it_names(capsys: pytest.Ca
             assert option in text, f"dmt {command} has no {option}"
 
 
+@pytest.mark.slow
 def test_the_commands_of_compare_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("mine.yaml").write_text("extends: digits-20\n")

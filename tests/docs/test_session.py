@@ -32,6 +32,7 @@ def write_camvid(folder: Path) -> None:
     (folder / "val.txt").write_text("\n".join(names[56:]))
 
 
+@pytest.mark.slow
 def test_the_session_runs_from_init_to_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_camvid(Path("camvid"))

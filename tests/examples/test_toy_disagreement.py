@@ -15,6 +15,7 @@ def toy():
     return load_script("examples/toy_disagreement.py")
 
 
+@pytest.mark.slow
 def test_rounds_help_on_average_and_a_picture_is_drawn(toy, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     accuracies = toy.main(["--seeds", "4", "--steps", "60", "--output", str(tmp_path / "toy.png")])
     assert np.mean(accuracies["dmt"]) > np.mean(accuracies["supervised"])
