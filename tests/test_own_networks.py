@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from dmt.errors import ConfigError
-from dmt.own_networks import keep_networks
 from dmt.run import run
 from tiny_runs import TINY_NETWORKS, tiny_config, tiny_parts
 
@@ -50,12 +49,12 @@ def test_networks_that_are_not_trained_do_not_count(tmp_path: Path) -> None:
 
 
 def test_a_start_that_was_killed_before_its_split_counts_nothing(tmp_path: Path) -> None:
-    (tmp_path / "splits").mkdir()
-    keep_networks(tmp_path / "splits", {"a": module()}, ["a"])
-    keep_networks(tmp_path / "splits", {"a": module(1)}, ["a"])
-    (tmp_path / "splits" / "test.txt").touch()
+    run(CONFIG, tiny_parts(), {"a": module()}, run_dir=tmp_path)
+    for path in (*tmp_path.glob("*.json"), tmp_path / "splits" / "test.txt", tmp_path / "supervised" / "DONE"):
+        path.unlink()
+    run(CONFIG, tiny_parts(), {"a": module(1)}, run_dir=tmp_path)
     with pytest.raises(ConfigError, match="other weights there"):
-        keep_networks(tmp_path / "splits", {"a": module()}, ["a"])
+        run(CONFIG, tiny_parts(), {"a": module()}, run_dir=tmp_path)
 
 
 def test_own_ones_and_the_configs_are_not_the_same(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -10,36 +10,31 @@ from torch import nn
 
 from dmt.errors import ConfigError
 from dmt.files import read_json, write_text
+from dmt.models.bundle import ModelFactory
 from dmt.randomness import generator, seeded_torch
 
 # Beside the split, and a text file as that: a network of round 0 is taken over only where all of them are the same.
 _FILE = "networks.txt"
 
-Models = Mapping[str, nn.Module | Callable[[], nn.Module]]
+Models = Mapping[str, nn.Module | ModelFactory]
 
 
-def keep_networks(folder: Path, models: Models | None, labels: Sequence[str]) -> None:
-    """Of a new run, note beside the split what its own networks look like; refuse to go on with others.
-
-    Raises:
-        ConfigError: as `check_networks`.
-    """
-    if (folder / "test.txt").is_file():  # the split's last file
-        check_networks(folder, models, labels)
-    else:
-        write_text(folder / _FILE, json.dumps(_looks(models, labels), sort_keys=True) + "\n")
-
-
-def check_networks(folder: Path, models: Models | None, labels: Sequence[str]) -> None:
-    """Refuse to go on with other networks.
+def write_networks(folder: Path, models: Models | None, labels: Sequence[str]) -> None:
+    """Note beside the split what a run's own networks look like.
 
     Args:
         folder: of the split.
         models: those at hand; None = the config's.
         labels: the networks that the plan trains.
+    """
+    write_text(folder / _FILE, json.dumps(_looks(models, labels), sort_keys=True) + "\n")
+
+
+def check_networks(folder: Path, models: Models | None, labels: Sequence[str]) -> None:
+    """Refuse to go on with other networks, with the arguments of `write_networks`.
 
     Raises:
-        ConfigError: they are not those that the run began with.
+        ConfigError: they are not those that it saw.
     """
     path = folder / _FILE
     if not path.is_file():
@@ -67,7 +62,7 @@ def _looks(models: Models | None, labels: Sequence[str]) -> dict[str, dict[str, 
     return {label: _look(given) for label, given in (models or {}).items() if label in labels}
 
 
-def _look(given: nn.Module | Callable[[], nn.Module]) -> dict[str, str]:
+def _look(given: nn.Module | ModelFactory) -> dict[str, str]:
     """Digests of names and shapes, and of the weights where every stage from scratch begins with them."""
     if isinstance(given, nn.Module):
         return {"layers": _layers(given), "weights": _weights(given)}

@@ -22,7 +22,7 @@ from dmt.methods import build_method, told_without_effect
 from dmt.methods.base import Method
 from dmt.metrics_log import MetricsLog
 from dmt.networks import network_builder
-from dmt.own_networks import check_networks, keep_networks
+from dmt.own_networks import check_networks, write_networks
 from dmt.progress import Silent
 from dmt.resources import shortages_told
 from dmt.result import build_result
@@ -83,8 +83,9 @@ def run(
             return finished
         # By the config that the run folder holds: a resumed run keeps what it once resolved.
         setting = make_setting(folder.config, method, data, models, folder=folder.path, observer=observer)
-        engine.told_by_main(lambda: keep_networks(folder.path / "splits", models, networks_of(setting.plan)))
         has_begun = engine.told_by_main(lambda: has_split(folder.path))
+        of_networks = check_networks if has_begun else write_networks
+        engine.told_by_main(lambda: of_networks(folder.path / "splits", models, networks_of(setting.plan)))
         all_labels = method.needs_all_labels
         main, folds = build_arms(setting.config, data, folder.path, has_begun=has_begun, needs_all_labels=all_labels)
         _check_processes(setting.config, setting.engine)

@@ -30,7 +30,6 @@ from dmt.report.sheets import Block, Key, Row, blank_key, class_key, weight_key
 from dmt.report.tables import short_title
 from dmt.selection import decode_confidence
 from dmt.stage_files import weights_path
-from dmt.tasks import TASKS
 from dmt.types import IGNORE_INDEX, SiteRule
 
 NUM_IMAGES = 4
@@ -191,8 +190,7 @@ def _load_networks(
     for caption, stage in shown.items():
         network = build(stage.row["network"], generator(config.seed, "unused"))
         load_weights(network, weights_path(folder / stage.folder), allow_missing=False)
-        placed = engine.place(network).eval()
-        networks[caption] = windowed(placed, config.rounds.window).eval() if TASKS[config.task].is_dense else placed
+        networks[caption] = windowed(engine.place(network), config.rounds.window).eval()
     return networks
 
 
