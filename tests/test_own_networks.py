@@ -64,3 +64,9 @@ def test_own_ones_and_the_configs_are_not_the_same(tmp_path: Path) -> None:
     run(CONFIG, tiny_parts(), TINY_NETWORKS, run_dir=tmp_path / "own")
     with pytest.raises(ConfigError, match="network a is one of your own there"):
         run(CONFIG, tiny_parts(), run_dir=tmp_path / "own")
+
+
+def test_what_is_no_network_is_told_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"models\['a'\] is a str"):
+        run(CONFIG, tiny_parts(), {"a": "resnet18"}, run_dir=tmp_path / "run")  # type: ignore[dict-item]
+    assert not list((tmp_path / "run").rglob("*.safetensors"))

@@ -1,7 +1,6 @@
 """The networks of a run: built by the config's names, or from the user's own modules, and tried once."""
 
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 
 import numpy as np
 from torch import Tensor, nn
@@ -11,9 +10,9 @@ from dmt.config import Config
 from dmt.data.images import DataSet, to_unit
 from dmt.data.unreadable import first_readable
 from dmt.errors import ConfigError
-from dmt.models.bundle import ModelFactory
 from dmt.models.label_views import LABEL_SCALES, view_size
 from dmt.models.network import Network, Preprocessing, check_output
+from dmt.models.own import OWN_NETWORK, ModelFactory, own_module
 from dmt.models.pairs import warn_equal_starts
 from dmt.models.registry import build_network
 from dmt.models.windowed import seen_size
@@ -95,7 +94,6 @@ def _configured_network(config: Config, label: str, data: DataSet, *, num_output
 def _own_network(models: Mapping[str, nn.Module | ModelFactory], label: str, data: DataSet) -> Network:
     if label not in models:
         raise ConfigError(f"models has no network {label!r}; it holds {', '.join(models) or 'nothing'}.")
-    given = models[label]
-    module = deepcopy(given) if isinstance(given, nn.Module) else given()
+    module = own_module(models[label], label)
     plain = Preprocessing(mean=(0.0,) * data.channels, std=(1.0,) * data.channels)
-    return Network(module, plain, num_classes=data.num_classes, name=f"own network {label}")
+    return Network(module, plain, num_classes=data.num_classes, name=f"{OWN_NETWORK} {label}")

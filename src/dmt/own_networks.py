@@ -10,7 +10,7 @@ from torch import nn
 
 from dmt.errors import ConfigError
 from dmt.files import read_json, write_text
-from dmt.models.bundle import ModelFactory
+from dmt.models.own import ModelFactory, own_module
 from dmt.randomness import generator, seeded_torch
 
 # Beside the split, and a text file as that: a network of round 0 is taken over only where all of them are the same.
@@ -59,15 +59,15 @@ def check_networks(folder: Path, models: Models | None, labels: Sequence[str]) -
 
 
 def _looks(models: Models | None, labels: Sequence[str]) -> dict[str, dict[str, str]]:
-    return {label: _look(given) for label, given in (models or {}).items() if label in labels}
+    return {label: _look(given, label) for label, given in (models or {}).items() if label in labels}
 
 
-def _look(given: nn.Module | ModelFactory) -> dict[str, str]:
+def _look(given: nn.Module | ModelFactory, label: str) -> dict[str, str]:
     """Digests of names and shapes, and of the weights where every stage from scratch begins with them."""
     if isinstance(given, nn.Module):
         return {"layers": _layers(given), "weights": _weights(given)}
     with seeded_torch(generator(0, "unused")):  # no stream of the run's, or the caller's, may move on for it
-        return {"layers": _layers(given()), "weights": "fresh"}
+        return {"layers": _layers(own_module(given, label)), "weights": "fresh"}
 
 
 def _layers(module: nn.Module) -> str:

@@ -103,6 +103,9 @@ def test_round_trip(tmp_path: Path) -> None:
     (tmp_path / "splits/unlabeled.txt").unlink()
     with pytest.raises(DataError, match=r"unlabeled\.txt cannot be read"):
         read_split(tmp_path / "splits", train=train, test=test)
+    (tmp_path / "splits/unlabeled.txt").write_text("renamed\n")
+    with pytest.raises(DataError, match=r"no image is named 'renamed'.* begun with this list.* another folder"):
+        read_split(tmp_path / "splits", train=train, test=test)
 
 
 def test_keys_that_cannot_be_written(tmp_path: Path) -> None:

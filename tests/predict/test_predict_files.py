@@ -193,6 +193,21 @@ def test_masks_that_no_prediction_has_written_are_kept(masks_run: Path, tmp_path
         check_masks(tmp_path / "out", files, overlays=True)
 
 
+@pytest.mark.parametrize("given", ["in", "in/**", "in/**/*.png", "i*"])
+@pytest.mark.parametrize("output", ["in", "in/out", "in/new/out"])
+def test_masks_are_not_written_among_what_is_read(tmp_path: Path, given: str, output: str) -> None:
+    write_photos(tmp_path / "in/deep", 2)
+    files = find_inputs([tmp_path / given], IMAGE_SUFFIXES)
+    with pytest.raises(ConfigError, match=r"all of which is read: .* Name a folder elsewhere"):
+        check_masks(tmp_path / output, files, overlays=False)
+
+
+@pytest.mark.parametrize(("given", "output"), [("in/000.png", "in/out"), ("in/*.png", "in/out"), ("in", "inner")])
+def test_masks_beside_what_is_read(tmp_path: Path, given: str, output: str) -> None:
+    write_photos(tmp_path / "in", 2)
+    assert check_masks(tmp_path / output, find_inputs([tmp_path / given], IMAGE_SUFFIXES), overlays=False)
+
+
 @pytest.mark.parametrize("content", [b"path,label\na.png,cat\n", b"\xff\xfe", b"path,class,confidence,mine\n"])
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_tables_that_no_prediction_has_written_are_kept(tmp_path: Path, content: bytes, suffix: str) -> None:

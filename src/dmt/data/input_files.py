@@ -18,10 +18,17 @@ _LONGEST_NAME = 255
 
 @dataclass(frozen=True)
 class InputFile:
-    """A file to read, and its path below the folder that was named, for what is written of it."""
+    """A file to read.
+
+    Attributes:
+        path: where it is.
+        name: its path below the folder that was named, for what is written of it.
+        root: the folder that is read with all below it, where that is how the file was found.
+    """
 
     path: Path
     name: Path
+    root: Path | None = None
 
     @property
     def shown(self) -> str:
@@ -91,7 +98,7 @@ def _files_of(given: str, suffixes: Collection[str]) -> Iterator[InputFile]:
     path = Path(given)
     if _is_folder(path):
         tell_other_images(path, suffixes)
-        yield from (InputFile(file, file.relative_to(path)) for file in _walk(path, suffixes))
+        yield from (InputFile(file, file.relative_to(path), path) for file in _walk(path, suffixes))
     elif _PATTERN.isdisjoint(given) or _exists(path):
         yield InputFile(path, Path(path.name))
     else:
@@ -107,9 +114,9 @@ def _matches(pattern: str, suffixes: Collection[str]) -> Iterator[InputFile]:
         path = Path(match)
         if _is_folder(path):
             # `**` meets folders and their files alike.
-            yield from (InputFile(file, file.relative_to(base)) for file in _walk(path, suffixes))
+            yield from (InputFile(file, file.relative_to(base), path) for file in _walk(path, suffixes))
         elif path.suffix.lower() in suffixes and not path.name.startswith("."):
-            yield InputFile(path, path.relative_to(base))
+            yield InputFile(path, path.relative_to(base), base if "**" in parts else None)
 
 
 def _walk(folder: Path, suffixes: Collection[str]) -> Iterator[Path]:

@@ -50,7 +50,13 @@ def read_split(folder: Path, *, train: ImageSet, test: ImageSet | None, validati
             that the data bring is not this one.
     """
     drawn = _PARTS if validation is None else _PARTS[:-1]
-    split = Split(**{part: read_keys(folder / f"{part}.txt", train) for part in drawn})
+    try:
+        split = Split(**{part: read_keys(folder / f"{part}.txt", train) for part in drawn})
+    except DataError as error:
+        raise DataError(
+            f"{error} {folder.parent} was begun with this list: bring the images back that it names, or name another "
+            "folder with --run-dir."
+        ) from error
     everything = [*split.labeled, *split.unlabeled, *split.validation]
     if len(set(everything)) < len(everything):
         twice = Counter(everything).most_common(1)[0][0]

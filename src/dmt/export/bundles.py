@@ -16,9 +16,10 @@ from dmt.export.card import model_card
 from dmt.export.onnx_file import INPUT, OUTPUT, Agreement, onnx_of, require_extra
 from dmt.files import write_atomic, write_text
 from dmt.loading import load_data
-from dmt.models.bundle import CARD, ONNX_FILE, Bundle, ModelFactory, claim_folder, is_bundle, model_id, write_bundle
+from dmt.models.bundle import CARD, ONNX_FILE, Bundle, claim_folder, is_bundle, model_id, write_bundle
 from dmt.models.description import Description
 from dmt.models.ensemble import Ensemble
+from dmt.models.own import ModelFactory
 from dmt.predict.given import ImageReader
 from dmt.predict.predictor import open_bundle
 

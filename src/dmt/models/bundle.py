@@ -7,8 +7,7 @@ Weights are safetensors, everything else is JSON, and nothing is unpickled. Each
 import contextlib
 import hashlib
 import re
-from collections.abc import Callable, Collection, Mapping
-from copy import deepcopy
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,21 +20,18 @@ from dmt.errors import CheckpointError, ConfigError, ExportError, first_line
 from dmt.files import check_output, is_leftover, write_atomic, write_text
 from dmt.models.description import DESCRIPTION, Description, as_json, parse_description
 from dmt.models.network import Network
+from dmt.models.own import OWN_NETWORK, ModelFactory, own_module
 from dmt.models.registry import build_network
 from dmt.models.weights import SUFFIX, set_state
 from dmt.randomness import generator, seeded_torch
 
 CARD = "README.md"
 ONNX_FILE = "model.onnx"
-OWN_NETWORK = "own network"
-"""How the names of networks begin that a user brought as modules: no name can rebuild them."""
 
 _ONNX_OF_OURS = re.compile(rb"\x0a\x0awritten_by\x12.dmt", re.DOTALL)
 """The entry `written_by` of an ONNX file's metadata, as it lies in the file: that needs no package to be read."""
 _ONNX_MODEL = re.compile(rb"\x0a\x05model\x12\x10([0-9a-f]{16})")
 """The entry `model`, likewise: `model_id` of what was exported."""
-
-ModelFactory = Callable[[], nn.Module]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +78,7 @@ class Bundle:
         described, num_classes = self.description.networks[name], len(self.description.class_names)
         preprocessing = described.preprocessing.as_preprocessing()
         if described.label in models:
-            given = models[described.label]
-            backbone = deepcopy(given) if isinstance(given, nn.Module) else given()
+            backbone = own_module(models[described.label], described.label)
             return Network(backbone, preprocessing, num_classes=num_classes, name=described.name)
         if described.name.startswith(OWN_NETWORK):
             raise ConfigError(

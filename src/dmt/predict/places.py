@@ -54,6 +54,7 @@ def check_masks(folder: Path, files: Sequence[InputFile], *, overlays: bool) -> 
     if (folder.exists() or folder.suffix.lower() in TABLE_SUFFIXES) and not folder.is_dir():
         raise ConfigError(f"The output is {folder}, a file; masks go into a folder. Name a new one.")
     check_output(folder, is_folder=True)
+    _check_apart(folder, files)
     kinds = (MASKS, OVERLAYS) if overlays else (MASKS,)
     targets = {
         path: {kind: folder / kind / name for kind in kinds} for path, name in output_names(files, ".png").items()
@@ -82,6 +83,17 @@ def unreadable_list(output: Path) -> Path:
 
 def _is_table(output: Path) -> bool:
     return output.suffix.lower() in TABLE_SUFFIXES and not output.is_dir()
+
+
+def _check_apart(folder: Path, files: Sequence[InputFile]) -> None:
+    """Refuse a folder below one that is read with all below it: the next prediction would read its masks, too."""
+    within = {folder.resolve(), *folder.resolve().parents}
+    for root in {file.root for file in files if file.root}:
+        if root.resolve() in within:
+            raise ConfigError(
+                f"The output {folder} lies in {root}, all of which is read: the next prediction there would take its "
+                "masks for images. Name a folder elsewhere."
+            )
 
 
 def _foreign(folder: Path, kinds: Sequence[str]) -> Iterator[Path]:

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from dmt.engine import Engine
 from dmt.errors import ConfigError, DataError, RunFolderError
 from dmt.inference import infer
-from dmt.models.bundle import Bundle, ModelFactory, is_bundle, read_bundle
+from dmt.models.bundle import Bundle, is_bundle, read_bundle
 from dmt.models.description import DESCRIPTION, Description
 from dmt.models.ensemble import Ensemble
+from dmt.models.own import ModelFactory
 from dmt.models.windowed import OVERLAP, windowed
 from dmt.predict.answers import Answer, Predictions
 from dmt.predict.given import ImageReader, TensorPart
