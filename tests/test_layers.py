@@ -54,19 +54,16 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     # progress has an observer that keeps quiet, which run falls back on.
     ("progress", "run"),
     (
-        "baselines",
         "report",
         "predict",
         "evaluation",
         "export",
-        "review",
         "compare",
         "estimator",
         "init",
         "check",
-        "status",
     ),
-    ("cli", "__main__"),
+    ("cli",),
 )
 LAYER_OF = {name: number for number, names in enumerate(LAYERS) for name in names}
 

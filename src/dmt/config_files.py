@@ -69,6 +69,11 @@ def preset_names() -> list[str]:
     return sorted(path.name.removesuffix(".yaml") for path in PRESETS.iterdir() if path.name.endswith(".yaml"))
 
 
+def is_papers(preset: str) -> bool:
+    """Whether a preset holds the paper's own settings, rather than what we recommend."""
+    return preset.endswith("-paper")
+
+
 def preset_text(name: str) -> str:
     """A preset's file as written, its header included."""
     if name not in preset_names():

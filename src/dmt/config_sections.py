@@ -195,7 +195,7 @@ class MixupConfig(Section):
     alpha: Annotated[float, Field(gt=0.0)] | None = 0.75
     """lambda ~ Beta(alpha, alpha); null = no mixup, and then no extra pass for the weights."""
     keep_max: bool = True
-    """Use max(lambda, 1 - lambda) in rounds >= 1; supervised training uses lambda as it is (spec 1.5)."""
+    """Use max(lambda, 1 - lambda) in rounds >= 1; supervised training uses lambda as it is."""
 
 
 class EmaConfig(Section):

@@ -75,7 +75,7 @@ def _note(number: int, frame: FrameType | None) -> None:
 
 
 def _exit_status(number: int) -> int:
-    """As shells have it for Ctrl-C; every other signal counts as SIGTERM (contracts.md, section 7)."""
+    """As shells have it for Ctrl-C; every other signal counts as SIGTERM."""
     return 128 + (signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
 
 

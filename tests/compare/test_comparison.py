@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_rel
 
-from dmt.compare import Comparison, as_csv, as_markdown
+from dmt.compare import Comparison, as_csv, as_markdown, as_table_csv
 
 SEEDS = [0, 1, 2, 7]
 BASELINE = [70.0, 72.5, 69.0, 71.25]
@@ -117,3 +117,31 @@ def test_csv_has_a_line_for_each_run() -> None:
     assert records[0]["run"] == "dmt-seed0-abc"
     assert records[0]["together"] == ""
     assert {one["picked"] for one in records} == {str(figure) for figure in BASELINE}
+
+
+def test_the_tables_as_csv_have_the_ends_of_the_intervals() -> None:
+    baseline, dmt, cbst, pair = csv.DictReader(io.StringIO(as_table_csv(comparison(["dmt", "cbst"]))))
+    assert (baseline["row"], baseline["against"], baseline["difference"], baseline["above"]) == (
+        "supervised",
+        "",
+        "",
+        "",
+    )
+    assert (pair["row"], pair["against"]) == ("cbst", "dmt")
+    for line, figures, others in (
+        (dmt, FIGURES["dmt"], BASELINE),
+        (cbst, FIGURES["cbst"], BASELINE),
+        (pair, FIGURES["cbst"], FIGURES["dmt"]),
+    ):
+        interval = ttest_rel(figures, others).confidence_interval(0.95)
+        found = [float(line[key]) for key in ("mean", "sd", "low", "high", "seconds")]
+        assert found == pytest.approx([np.mean(figures), np.std(figures, ddof=1), interval.low, interval.high, 25.0])
+        assert float(line["difference"]) == pytest.approx(np.mean(figures) - np.mean(others))
+        assert int(line["above"]) == sum(one > other for one, other in zip(figures, others, strict=True))
+        assert int(line["equal"]) == sum(one == other for one, other in zip(figures, others, strict=True))
+
+
+def test_of_one_seed_the_csv_has_no_interval() -> None:
+    lines = list(csv.DictReader(io.StringIO(as_table_csv(comparison(["dmt", "cbst"], [0])))))
+    assert {line[key] for line in lines for key in ("sd", "low", "high")} == {""}
+    assert [line["difference"] for line in lines] == ["", "5.0", "4.0", "-1.0"]

@@ -64,7 +64,7 @@ def write_masks() -> None:
             picture(f"{folder}/images/{k}.jpg", k)
         if k < 4:
             mask(f"scans/masks/{k}.png")
-            mask(f"binary/masks/{k}.png", (0, 255))
+            mask(f"binary/masks-255/{k}.png", (0, 255))
     Path("scans/classes.txt").write_text("soil\nleaf\nfruit\n")
     Path("scans/test.txt").write_text("3\n")
     square = [[2, 2, 30, 2, 30, 30, 2, 30]]

@@ -13,7 +13,7 @@ import yaml
 
 from dmt import losses
 from dmt.cli.main import main
-from dmt.config_files import load_config
+from dmt.config_files import load_config, preset_names
 
 TINY = [
     "duration.steps=20",
@@ -211,6 +211,16 @@ def test_list_shows_names(call, kind) -> None:
     known = {"presets": "digits-20", "methods": "dmt_flip", "models": "timm:", "datasets": "fashion-mnist"}[kind]
     assert status == 0
     assert known in out
+
+
+def test_presets_that_we_recommend_stand_apart_from_the_papers(call) -> None:
+    _, out, _ = call("list", "presets")
+    ours, papers = out.split("The paper's own settings, to reproduce it:")
+    assert ours.startswith("Recommended:")
+    for name in preset_names():
+        assert (f"{name} " in papers, f"{name} " in ours) == (
+            (True, False) if name.endswith("-paper") else (False, True)
+        )
 
 
 def test_config_prints_what_train_reads_back(call, tmp_path) -> None:

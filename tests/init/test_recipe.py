@@ -83,17 +83,21 @@ def test_camvid_gets_the_settings_that_were_measured_on_it() -> None:
 
 
 def test_few_labels_are_all_learned_from_and_many_let_some_choose() -> None:
-    def source(**changes: Any) -> str | None:
-        known = facts("classification", **changes)
-        backbone = default_backbone("classification", known, has_gpu=False)
-        entries = recipe("classification", known, backbone, has_gpu=False, num_cpus=1)
-        return load_config(
-            {"task": "classification", **{entry.key: entry.value for entry in entries}}
-        ).validation.source
+    def source(task: str = "classification", **changes: Any) -> str | None:
+        known = facts(task, **changes)
+        backbone = default_backbone(task, known, has_gpu=False)
+        entries = recipe(task, known, backbone, has_gpu=False, num_cpus=1)
+        return load_config({"task": task, **{entry.key: entry.value for entry in entries}}).validation.source
 
-    assert source(fewest_labels=9) == "none"
+    assert source(fewest_labels=9, num_test=1) == "none"
     assert source(fewest_labels=10) == "cut"
     assert source(num_validation=5) == "given"
+    assert source("segmentation", num_labeled=20) == "cut"
+    # Where nothing else would tell whether unlabeled images help, and halves can be learned from.
+    assert source(fewest_labels=9) == source(fewest_labels=2) == "cross_validation"
+    assert source(fewest_labels=1) == source(fewest_labels=9, num_unlabeled=0) == "none"
+    assert source("segmentation", num_labeled=4) == source("segmentation", num_labeled=19) == "cross_validation"
+    assert source("segmentation", num_labeled=3) == source("segmentation", num_labeled=19, num_test=1) == "none"
 
 
 def weights_of(library: str, name: str, path: Path, *, drop: int = 0, steps: int = 5) -> Path:

@@ -67,10 +67,11 @@ def compare(
     """Run methods and variants of a preset over seeds, on the same splits and budget, and print how they compare.
 
     Every run is kept in a folder of its own under --runs: the same command reads what is finished and goes on with the
-    rest. The tables are written there as well, as compare.md and compare.csv. A candidate whose run diverges is left
-    out of them; the others go on, and the exit status is 3.
+    rest. The tables are written there as well: compare.md, compare-table.csv, and compare.csv with a line for each run.
+    A candidate whose run diverges is left out of them; the others go on, and the exit status is 3.
     """
-    from dmt.compare import as_csv, as_markdown, candidates_of, parse_seeds  # with torch, which takes seconds to load
+    # With torch, which takes seconds to load.
+    from dmt.compare import as_csv, as_markdown, as_table_csv, candidates_of, parse_seeds
     from dmt.compare import compare as run_all
     from dmt.compare.tables import left_out
     from dmt.engine import is_main_process
@@ -93,9 +94,10 @@ def compare(
     command = shlex.join(["dmt", *sys.argv[1:]])
     write_text(folder / "compare.md", as_markdown(comparison, command=command))
     write_text(folder / "compare.csv", as_csv(comparison))
+    write_text(folder / "compare-table.csv", as_table_csv(comparison))
     for table in _tables(comparison):
         console.print(table)
-    console.print(f"Written to {escape(str(folder))}: compare.md, compare.csv.", soft_wrap=True)
+    console.print(f"Written to {escape(str(folder))}: compare.md, compare.csv, compare-table.csv.", soft_wrap=True)
     if comparison.diverged:
         raise PartlyDoneError("\n".join(left_out(comparison)).strip())
 

@@ -1,6 +1,6 @@
 """`dmt list`: the names that a config may use."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 from typing import Annotated
 
@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dmt.config_files import preset_names, preset_text
+from dmt.config_files import is_papers, preset_names, preset_text
 
 
 class Kind(StrEnum):
@@ -26,10 +26,20 @@ def list_names(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> N
 
     Example: dmt list presets
     """
-    table = Table(box=None, show_header=False, pad_edge=False)
-    for name, summary in _ROWS[kind]():
-        table.add_row(f"[bold]{escape(name)}[/]", escape(summary))
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    for title, rows in _papers_apart(_ROWS[kind]()) if kind is Kind.presets else [("", _ROWS[kind]())]:
+        table = Table("", "", box=None, show_header=False, pad_edge=False)
+        table.columns[0].no_wrap = True
+        for name, summary in rows:
+            table.add_row(f"[bold]{escape(name)}[/]", escape(summary))
+        console.print(*([title] if title else []), table, sep="\n")
+
+
+def _papers_apart(rows: Iterable[tuple[str, str]]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """Presets in two groups, each with a title."""
+    every = list(rows)
+    yield "Recommended:", [row for row in every if not is_papers(row[0])]
+    yield "\nThe paper's own settings, to reproduce it:", [row for row in every if is_papers(row[0])]
 
 
 def _presets() -> Iterator[tuple[str, str]]:

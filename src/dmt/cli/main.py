@@ -58,7 +58,7 @@ def _options(version: bool = typer.Option(False, "--version", help="Print the ve
 
 
 def main() -> None:
-    """Run the command line and leave with the exit status of contracts.md, section 7."""
+    """Run the command line and leave with an exit status (docs/reliability.md)."""
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     with warnings.catch_warnings():
         warnings.simplefilter("default", UserWarning)

@@ -3,7 +3,7 @@
 from dmt.compare.candidates import Candidate, candidates_of, parse_seeds
 from dmt.compare.comparison import Comparison, Row
 from dmt.compare.runs import compare
-from dmt.compare.tables import as_csv, as_markdown
+from dmt.compare.tables import as_csv, as_markdown, as_table_csv
 
 __all__ = [
     "Candidate",
@@ -11,6 +11,7 @@ __all__ = [
     "Row",
     "as_csv",
     "as_markdown",
+    "as_table_csv",
     "candidates_of",
     "compare",
     "parse_seeds",

@@ -4,7 +4,7 @@ import csv
 import io
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from dmt.compare.comparison import CONFIDENCE, Comparison, Difference, Row
 
@@ -81,7 +81,33 @@ def left_out(comparison: Comparison) -> list[str]:
 
 def as_csv(comparison: Comparison) -> str:
     """A line for each run, with a heading."""
-    records = list(comparison.records())
+    return _csv(list(comparison.records()))
+
+
+def as_table_csv(comparison: Comparison) -> str:
+    """Both tables in one, unrounded: each row of the first against the labels alone, then each paired difference.
+
+    Empty is what there is not: of one seed, a standard deviation or an interval.
+    """
+    rows = comparison.rows()
+    by_name = {row.name: row for row in rows}
+    records = [_record(row, "labels alone", row.over_baseline) for row in rows]
+    records += [_record(by_name[later], earlier, one.values) for later, earlier, one in comparison.differences()]
+    return _csv(records)
+
+
+def _record(row: Row, against: str, differences: Sequence[float]) -> dict[str, str | float]:
+    """A row beside what it is held against."""
+    record: dict[str, str | float] = {"row": row.name, "seeds": len(row.figures), "mean": row.mean, "sd": row.spread}
+    record["seconds"] = statistics.median(row.seconds) if row.seconds else math.nan
+    record["against"] = against if differences else ""
+    one = Difference(differences or [math.nan])
+    record |= {"difference": one.mean, "low": one.mean - one.half_width, "high": one.mean + one.half_width}
+    record |= {"above": one.wins, "equal": one.values.count(0.0)} if differences else {"above": "", "equal": ""}
+    return {key: "" if isinstance(value, float) and math.isnan(value) else value for key, value in record.items()}
+
+
+def _csv(records: Sequence[Mapping[str, object]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(records[0]), lineterminator="\n")
     writer.writeheader()

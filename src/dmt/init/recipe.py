@@ -17,6 +17,8 @@ _SCRATCH_SIDE, _PRETRAINED_SIDE = 64, 96
 _PAPERS_MOST_EPOCHS = 300
 _ENOUGH_TO_CUT = 10
 """Labels of a class, or masks in twos, from which a tenth may be set aside for choices."""
+_ENOUGH_TO_HALVE = 0.2
+"""Of that: two labels of a class, or four masks, so that each half has all classes, or two masks."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def _classes(facts: Facts, backbone: Backbone, *, has_gpu: bool) -> list[Entry]:
     entries = [
         _data(facts, size, told),
         _networks({"a": _network(backbone)}, backbone, facts),
-        _validation(facts.fewest_labels >= _ENOUGH_TO_CUT, facts),
+        _validation(facts, spare=facts.fewest_labels / _ENOUGH_TO_CUT),
         Entry("start", "finetune",
               "A student goes on from its own weights of the last round; `scratch` (the paper's) needs longer rounds."),
         Entry("rounds", {"top_fractions": [0.2, 0.4, 0.6, 0.8, 1.0], "selection": "class_prior"},
@@ -115,7 +117,7 @@ def _masks(facts: Facts, backbone: Backbone, *, has_gpu: bool) -> list[Entry]:
     return [
         _data(facts, size, told),
         _networks(_pair(backbone), backbone, facts),
-        _validation(facts.num_labeled >= 2 * _ENOUGH_TO_CUT, facts),
+        _validation(facts, spare=facts.num_labeled / (2 * _ENOUGH_TO_CUT)),
         Entry("rounds", rounds, comment),
         Entry("loss", loss, doubt),
         Entry("crop", {"size": crop, "scale": scale}, "What a training step sees of an image, and its scale."),
@@ -165,15 +167,26 @@ def _pair(backbone: Backbone) -> dict[str, Any]:
     return {label: _network(backbone, **stride) for label in ("a", "b")}
 
 
-def _validation(are_enough: bool, facts: Facts) -> Entry:
+def _validation(facts: Facts, *, spare: float) -> Entry:
+    """Where labels for choices come from.
+
+    Args:
+        facts: of the images.
+        spare: the labels, in parts of what is enough to set a tenth aside.
+    """
     if facts.num_validation:
         return Entry(
             "validation", {"source": "given"}, f"The {facts.num_validation:,} images that you set aside choose."
         )
-    if are_enough:
+    if spare >= 1:
         return Entry("validation", {"source": "cut"},
                      "A tenth of the labels is set aside for choices; none = all are learned from, and the last round "
                      "is final.")  # fmt: skip
+    if not facts.num_test and facts.num_unlabeled and spare >= _ENOUGH_TO_HALVE:
+        return Entry("validation", {"source": "cross_validation"},
+                     "Without a test part, and with labels too few to set some aside, a repetition on each half of "
+                     "them tells whether unlabeled images help, and chooses. none = a third of the time, and no "
+                     "figure at all.")  # fmt: skip
     return Entry("validation", {"source": "none"},
                  "All labels are learned from, and the last round is final; cross_validation lets few labels choose, "
                  "at three times the time.")  # fmt: skip

@@ -29,6 +29,12 @@ from dmt.progress import Silent
 from dmt.types import Observer
 
 _WIDTH = 116
+_NO_TEST_PART = {
+    "cut": "There is no test part: figures are those of the labels that choices are made by, which flatters them.",
+    "cross_validation": "There is no test part: figures are those of a cross-validation over the labels.",
+    "none": "There is no test part, and no labels are set aside: no figure will say whether unlabeled images helped.",
+}
+"""By where labels for choices come from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +88,7 @@ class Start:
                 "them, and takes the other images as unlabeled."
             )
         if self.facts.num_test == 0:
-            told.append("There is no test part: no figure is reported, beside those of labels set aside for choices.")
+            told.append(_NO_TEST_PART.get(self.config.validation.source or "", _NO_TEST_PART["cut"]))
         told += [f"It could also be {other.title} ({_plain(other.why)})." for other in self.others]
         return [*told, *(_plain(hint) for hint in self.layout.hints)]
 

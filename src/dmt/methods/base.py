@@ -63,7 +63,7 @@ class Method:
         """The loss of one step of a stage that sees labeled images only; the same for every method."""
         (network,) = networks.values()
         weights = torch.ones_like(batch.targets, dtype=torch.float32)
-        # Ordinary mixup, lambda as it is drawn (spec 1.5).
+        # Ordinary mixup, lambda as it is drawn.
         return StepOutput(loss=weighted_loss(network, batch, batch.targets, weights, self.config, generator, False))
 
     def training_step(
@@ -231,7 +231,7 @@ def _scales_of_sites(weight: Tensor, target: Tensor, batch: Batch, ignore_index:
 
 @torch.no_grad()
 def _clean_logits(network: nn.Module, images: Tensor, batchnorm: str) -> Tensor:
-    """Logits of unmixed images, in train mode (spec 1.5); `frozen` keeps BatchNorm's running statistics."""
+    """Logits of unmixed images, in train mode; `frozen` keeps BatchNorm's running statistics."""
     if batchnorm == "update":
         logits: Tensor = network(images)
     else:
