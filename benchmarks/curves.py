@@ -1,12 +1,14 @@
-"""`dmt compare` in pictures: figures by the number of labels (the paper's Fig. 8), or after each round (Fig. 11).
+"""`dmt compare` in pictures: figures by labels (the paper's Fig. 8), after each round (Fig. 11), by method (Table 9).
 
     python benchmarks/curves.py labels runs/compare/digits-*/compare.csv --candidates dmt --output labels.png
     python benchmarks/curves.py rounds runs/compare/digits-20/compare.csv --candidates cbst,dmt --output rounds.png
     python benchmarks/curves.py classes runs/compare/camvid-46/compare.csv --candidates dmt --output classes.png
+    python benchmarks/curves.py methods runs/compare/scenes-24/compare.csv --candidates cbst,dmt --output methods.png
 
 Points are means over the seeds, before any pick, bars one standard deviation. Over labels, the labels alone are drawn
 beside the last rounds; over rounds, network a is drawn, round 0 is the labels alone, and the run folders beside the
-tables are read. Over classes it is the same with a line for each class of one candidate. Needs matplotlib.
+tables are read. Over classes it is the same with a line for each class of one candidate. Over methods, the candidates'
+last rounds stand side by side, after the labels alone, with a line for each seed. Needs matplotlib.
 """
 
 import argparse
@@ -25,7 +27,7 @@ from dmt.report.files import read_run
 from dmt.report.tables import class_names
 
 BY_ROUND = "round (0: the labels alone)"
-AXES = {"labels": "labels", "rounds": BY_ROUND, "classes": BY_ROUND}
+AXES = {"labels": "labels", "rounds": BY_ROUND, "classes": BY_ROUND, "methods": "method"}
 
 STYLES = [{"marker": marker, "color": f"C{number}"} for marker in "os" for number in range(10)]
 """Of lines: ten colors, then the same ones with another marker."""
@@ -52,10 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(f"No table has a candidate called {', '.join(sorted(empty))}.")
     if options.over == "classes" and len(names) > 1:
         raise SystemExit(f"Found --candidates {options.candidates}; classes are drawn of one candidate.")
-    points = {"labels": over_labels, "rounds": over_rounds, "classes": over_classes}[options.over](records, names)
-    draw(points, records[0], over=options.over, path=options.output)
+    readers = {"labels": over_labels, "rounds": over_rounds, "classes": over_classes, "methods": over_methods}
+    points = readers[options.over](records, names)
+    titles = ["labels alone", *names] if options.over == "methods" else None
+    draw(points, records[0], over=options.over, path=options.output, titles=titles)
     for line, places in points.items():
-        shown = ", ".join(f"{place:,}: {mean(figures):.1f}" for place, figures in sorted(places.items()))
+        shown = ", ".join(f"{title(place, titles)}: {mean(figures):.1f}" for place, figures in sorted(places.items()))
         print(f"{line}: {shown}")
 
 
@@ -101,8 +105,26 @@ def over_classes(records: Sequence[dict[str, str]], names: Sequence[str]) -> Poi
     return points
 
 
-def draw(points: Points, about: dict[str, str], *, over: str, path: Path) -> None:
-    """A line for each candidate, or class without bars; the axis of labels is logarithmic."""
+def over_methods(records: Sequence[dict[str, str]], names: Sequence[str]) -> Points:
+    """The labels alone of the first candidate, then each candidate's last round, of all seeds and of each."""
+    points: Points = {"all seeds": defaultdict(list)}
+    for record in (record for record in records if record["candidate"] in names):
+        number = names.index(record["candidate"])
+        for line in ("all seeds", f"seed {record['seed']}"):
+            of_line = points.setdefault(line, defaultdict(list))
+            of_line[1 + number].append(float(record["last_round"]))
+            if number == 0:
+                of_line[0].append(float(record["supervised"]))
+    return points
+
+
+def title(place: int, titles: Sequence[str] | None) -> str:
+    """Of a place on the axis: its number, or its name where places have some."""
+    return f"{place:,}" if titles is None else titles[place]
+
+
+def draw(points: Points, about: dict[str, str], *, over: str, path: Path, titles: Sequence[str] | None = None) -> None:
+    """A line for each candidate, or seed, or class without bars; the axis of labels is logarithmic."""
     many = over == "classes"
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.subplots()
@@ -112,7 +134,8 @@ def draw(points: Points, about: dict[str, str], *, over: str, path: Path) -> Non
         axes.errorbar(sorted(places), list(map(mean, ordered)), yerr=bars, capsize=3, label=line, **style)
     axes.set_xscale("log" if over == "labels" else "linear")
     ticks = sorted({place for places in points.values() for place in places})
-    axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks], minor=False)
+    shown = [title(tick, titles).replace("_", "\n") for tick in ticks]
+    axes.set_xticks(ticks, shown, minor=False, fontsize="small" if titles else None)
     axes.minorticks_off()
     figure_name = about["figure"].replace("_", " ")
     axes.set(title=about["dataset"], xlabel=AXES[over], ylabel=f"{figure_name} ({about['judges']}), percent")

@@ -60,6 +60,19 @@ def test_means_by_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         script.main([*arguments, "--candidates", "dmt,cbst"])
 
 
+def test_methods_side_by_side_have_a_line_for_each_seed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    script = load_script("benchmarks/curves.py")
+    (tmp_path / "compare.csv").write_text("\n".join(TABLE.splitlines()[:5]))
+    arguments = ["methods", str(tmp_path / "compare.csv"), "--output", str(tmp_path / "methods.png")]
+    script.main([*arguments, "--candidates", "dmt,cl"])
+    assert capsys.readouterr().out.splitlines() == [
+        "all seeds: labels alone: 61.0, dmt: 76.0, cl: 71.0",
+        "seed 0: labels alone: 60.0, dmt: 75.0, cl: 70.0",
+        "seed 1: labels alone: 62.0, dmt: 77.0, cl: 72.0",
+    ]
+    assert Image.open(tmp_path / "methods.png").width > 300
+
+
 @pytest.mark.parametrize(
     ("judges", "expected"),
     [
