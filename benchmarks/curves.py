@@ -140,7 +140,8 @@ def draw(points: Points, about: dict[str, str], *, over: str, path: Path, titles
     figure_name = about["figure"].replace("_", " ")
     axes.set(title=about["dataset"], xlabel=AXES[over], ylabel=f"{figure_name} ({about['judges']}), percent")
     axes.grid(alpha=0.3)
-    axes.legend(**({"loc": "center left", "bbox_to_anchor": (1, 0.5), "fontsize": "small"} if many else {}))
+    beside = {"loc": "center left", "bbox_to_anchor": (1, 0.5), "fontsize": "small"}
+    axes.legend(**(beside if many or titles else {}))
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
 
