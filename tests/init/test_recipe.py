@@ -100,6 +100,19 @@ def test_few_labels_are_all_learned_from_and_many_let_some_choose() -> None:
     assert source("segmentation", num_labeled=3) == source("segmentation", num_labeled=19, num_test=1) == "none"
 
 
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((8, 8), [16, 16]), ((8, 20), [16, 40]), ((5, 16), [20, 64]), ((16, 16), [16, 16]), ((28, 40), [28, 40])],
+)
+def test_tiny_images_are_enlarged(size: tuple[int, int], expected: list[int]) -> None:
+    known = facts("classification", size=size)
+    backbone = default_backbone("classification", known, has_gpu=False)
+    entries = recipe("classification", known, backbone, has_gpu=False, num_cpus=1)
+    (data,) = (entry for entry in entries if entry.key == "data")
+    assert data.value["image_size"] == expected
+    assert ("Enlarged" in data.comment) == (min(size) < 16)
+
+
 def weights_of(library: str, name: str, path: Path, *, drop: int = 0, steps: int = 5) -> Path:
     state = {key: tensor.new_zeros(tensor.shape) for key, tensor in _state(library, name).items()}
     state = {key: tensor + (steps if key.endswith("num_batches_tracked") else 0) for key, tensor in state.items()}

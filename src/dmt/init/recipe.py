@@ -14,6 +14,8 @@ _LARGEST_SIDE = {False: 240, True: 512}
 """Of images for masks, without and with a GPU."""
 _CLASSIFIER_SIDE = {False: 128, True: 224}
 _SCRATCH_SIDE, _PRETRAINED_SIDE = 64, 96
+_LEAST_SIDE = 16
+"""Of digits, which are of 8 x 8 pixels, the rounds make much more at 16 x 16 (docs/own-data.md)."""
 _PAPERS_MOST_EPOCHS = 300
 _ENOUGH_TO_CUT = 10
 """Labels of a class, or masks in twos, from which a tenth may be set aside for choices."""
@@ -83,6 +85,9 @@ def _classes(facts: Facts, backbone: Backbone, *, has_gpu: bool) -> list[Entry]:
               "The surest pseudo labels first, more each round. class_prior: no class gets more than its share of "
               "your labels; where unlabeled images are of other shares, take per_class. alignment: labeled_shares may "
               "add a point or two, where these shares are surely right (docs: method, aligned teachers)."),
+        Entry("augment", "default",
+              "Mirrors, turns and recolors images. Where left and right or colors tell the classes apart: digits, which "
+              "turns them alone, or none."),
     ]  # fmt: skip
     if backbone.is_pretrained:
         entries.append(_adamw(5.0e-4))
@@ -220,7 +225,11 @@ def _classifier_size(facts: Facts, backbone: Backbone, *, has_gpu: bool) -> tupl
         side = min(_CLASSIFIER_SIDE[has_gpu], max(_PRETRAINED_SIDE, 32 * round(min(facts.size) / 32)))
         return [side, side], f"Resized from {height} x {width} or so; larger may be better, and is slower."
     if max(facts.size) <= SMALL and facts.num_sizes == 1:
-        return [height, width], "As the images are; one of another size is resized to this."
+        factor = math.ceil(_LEAST_SIDE / min(facts.size))
+        told = "As the images are; one of another size is resized to this."
+        if factor > 1:
+            told = f"Enlarged from {height} x {width}: networks halve images twice, which would leave little of them."
+        return [factor * height, factor * width], told
     side = min(_SCRATCH_SIDE, max(8, 4 * round(min(facts.size) / 4)))
     return [side, side], f"Resized from {height} x {width} or so, for a network that looks at small images."
 
