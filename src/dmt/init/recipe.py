@@ -86,8 +86,8 @@ def _classes(facts: Facts, backbone: Backbone, *, has_gpu: bool) -> list[Entry]:
               "your labels; where unlabeled images are of other shares, take per_class. alignment: labeled_shares may "
               "add a point or two, where these shares are surely right (docs: method, aligned teachers)."),
         Entry("augment", "default",
-              "Mirrors, turns and recolors images. Where left and right or colors tell the classes apart: digits, which "
-              "turns them alone, or none."),
+              "Mirrors, turns and recolors images. Where left and right or colors tell the classes apart: digits, "
+              "which turns them alone, or none."),
     ]  # fmt: skip
     if backbone.is_pretrained:
         entries.append(_adamw(5.0e-4))
