@@ -84,6 +84,14 @@ def test_classes_that_no_teacher_predicted_are_named(tmp_path: Path) -> None:
     assert "dog & fox: not predicted by the teacher in round 1b" in words
 
 
+@pytest.mark.parametrize(("last", "opening"), [(73.0, "did not help"), (76.0, "helped")])
+def test_what_the_second_network_began_with_is_no_gain(tmp_path: Path, last: float, opening: str) -> None:
+    figures = {"supervised": 70.0, "rounds/0/b": 74.0, "rounds/1/a": 72.0, "rounds/1/b": last}
+    words = page_of(make_mask_run(tmp_path / "run", figures, scheme="mutual")).words
+    start = f"Unlabeled images {opening}: {figure(74.0):.1f} % with the labels alone"
+    assert f"{start}, {figure(last):.1f} % after the last round" in words
+
+
 def test_difference_maximized_rounds_begin_below_the_baseline(tmp_path: Path) -> None:
     page = page_of(make_mask_run(tmp_path / "run", SAMPLED, scheme="mutual"))
     assert "supervised a" in page.words

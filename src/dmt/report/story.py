@@ -14,7 +14,7 @@ CHANCE = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """The last round held against the baseline.
+    """The last round held against the labels alone.
 
     Attributes:
         part: `test`, or `validation` where there is no test part.
@@ -71,14 +71,22 @@ def final_stage(run: RunFiles) -> StageFiles:
 
 
 def compare(run: RunFiles) -> Comparison | None:
-    """The last round against the baseline; None where there is one stage only, or no figure."""
-    first, last, part = baseline(run), last_stage(run), reported_part(run)
+    """The last round against the labels alone; None where there is one stage only, or no figure."""
+    last, part = last_stage(run), reported_part(run)
+    first = _strongest_start(run, last, part)
     before, after = run.figure(first, part), run.figure(last, part)
     if first is last or before is None or after is None:
         return None
     error = _standard_error(first.scores.get(part), last.scores.get(part))
     count = run.result.get("num_test") if part == "test" else run.result.get("num_validation")
     return Comparison(part=part, before=before, after=after, error=error, count=count or None)
+
+
+def _strongest_start(run: RunFiles, last: StageFiles, part: str) -> StageFiles:
+    """The baseline, or where that is better, what the last network began its rounds with, which is no gain of theirs."""
+    network = last.row["network"]
+    own = [stage for stage in run.stages if stage.row["round"] == 0 and stage.row["network"] == network]
+    return max([baseline(run), *own], key=lambda stage: run.figure(stage, part) or 0.0)
 
 
 def headline(run: RunFiles, comparison: Comparison | None) -> str:
