@@ -83,7 +83,7 @@ def compare(run: RunFiles) -> Comparison | None:
 
 
 def _strongest_start(run: RunFiles, last: StageFiles, part: str) -> StageFiles:
-    """The baseline, or where that is better, what the last network began its rounds with, which is no gain of theirs."""
+    """The baseline, or where that is better, what the last network began its rounds with, which is no gain."""
     network = last.row["network"]
     own = [stage for stage in run.stages if stage.row["round"] == 0 and stage.row["network"] == network]
     return max([baseline(run), *own], key=lambda stage: run.figure(stage, part) or 0.0)
