@@ -46,8 +46,10 @@ def assert_same(ours: ImageSet, theirs: ImageSet, *, dense: bool) -> None:
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_layouts_of_classes(layout: str, tmp_path: Path) -> None:
     data = LAYOUTS[layout](tmp_path / "data")
-    expected = load_dataset(load_config({"task": "classification", "data": data}).data, task="classification")
+    enlarged = load_config({"task": "classification", "data": data | {"image_size": [16, 16]}})  # of 8 x 8
+    expected = load_dataset(enlarged.data, task="classification")
     found, config = begun(Path(data["root"]), tmp_path)
+    assert config.data.image_size == enlarged.data.image_size
     assert found.layout.task == config.task == "classification"
     assert config.data.name == data["name"]
     own = loaded(config)
