@@ -141,6 +141,13 @@ def test_the_tables_as_csv_have_the_ends_of_the_intervals() -> None:
         assert int(line["equal"]) == sum(one == other for one, other in zip(figures, others, strict=True))
 
 
+def test_the_csv_has_the_share_of_the_gap_of_rows_alone() -> None:
+    compared = comparison(["dmt", "oracle"])
+    shares = [line["of_the_gap"] for line in csv.DictReader(io.StringIO(as_table_csv(compared)))]
+    assert (shares[0], shares[3]) == ("", "")
+    assert [float(share) for share in shares[1:3]] == pytest.approx([row.gap_share for row in compared.rows()[1:]])
+
+
 def test_of_one_seed_the_csv_has_no_interval() -> None:
     lines = list(csv.DictReader(io.StringIO(as_table_csv(comparison(["dmt", "cbst"], [0])))))
     assert {line[key] for line in lines for key in ("sd", "low", "high")} == {""}

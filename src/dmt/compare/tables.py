@@ -50,6 +50,9 @@ LEGEND = (
     "Above: seeds with a gain, or a difference, above 0. Of the gap: the gain by the oracle's."
 )
 
+ALONE = "labels alone"
+"""What rows of the first table are held against."""
+
 DIFFERENCE_HEADINGS = ["paired difference", f"mean [{CONFIDENCE:.0%}]", "above"]
 
 
@@ -91,7 +94,7 @@ def as_table_csv(comparison: Comparison) -> str:
     """
     rows = comparison.rows()
     by_name = {row.name: row for row in rows}
-    records = [_record(row, "labels alone", row.over_baseline) for row in rows]
+    records = [_record(row, ALONE, row.over_baseline) for row in rows]
     records += [_record(by_name[later], earlier, one.values) for later, earlier, one in comparison.differences()]
     return _csv(records)
 
@@ -103,6 +106,7 @@ def _record(row: Row, against: str, differences: Sequence[float]) -> dict[str, s
     record["against"] = against if differences else ""
     one = Difference(differences or [math.nan])
     record |= {"difference": one.mean, "low": one.mean - one.half_width, "high": one.mean + one.half_width}
+    record["of_the_gap"] = row.gap_share if against == ALONE and row.gap_share is not None else math.nan
     record |= {"above": one.wins, "equal": one.values.count(0.0)} if differences else {"above": "", "equal": ""}
     return {key: "" if isinstance(value, float) and math.isnan(value) else value for key, value in record.items()}
 
