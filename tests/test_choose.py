@@ -29,7 +29,7 @@ def share(hits: int, count: int) -> ImageScores:
 
 
 def pixels(*matrices: Sequence[Sequence[int]]) -> PixelScores:
-    return PixelScores(confusions=torch.tensor(matrices))
+    return PixelScores.of(torch.tensor(matrices))
 
 
 def bands(hits: Sequence[int], *, of: int = 100) -> PixelScores:

@@ -70,13 +70,14 @@ def test_masks_are_scored_image_by_image_in_the_order_of_the_part(count: int, ba
     scores = score(networks, Part(source, CHOSEN), SEGMENTATION, batch_size=batch_size)
     assert isinstance(scores, PixelScores)
     assert len(scores) == len(CHOSEN)
+    matrices = torch.zeros(len(CHOSEN), 3, 3, dtype=torch.int64)
     for position, index in enumerate(CHOSEN):
         guess, target = mean_probabilities(networks, source.pixels[index])[0].argmax(dim=0), source.masks[index]
-        expected = torch.zeros(3, 3, dtype=torch.int64)
         for truth, answer in zip(target.flatten().tolist(), guess.flatten().tolist(), strict=True):
             if truth != 255:
-                expected[truth, answer] += 1
-        assert torch.equal(scores.confusions[position], expected)
+                matrices[position, truth, answer] += 1
+    for name, value in vars(PixelScores.of(matrices)).items():
+        assert torch.equal(getattr(scores, name), value), name
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -161,7 +161,8 @@ def test_the_ensemble_is_the_mean_of_the_last_rounds_probabilities(run_masks: Ru
     stored = load_scores(tmp_path / "run" / "rounds" / "1" / "ensemble" / "scores.safetensors")
     assert list(stored) == ["test"]
     assert isinstance(stored["test"], PixelScores)
-    assert torch.equal(stored["test"].confusions, matrices)
+    for name, value in vars(PixelScores.of(matrices)).items():
+        assert torch.equal(getattr(stored["test"], name), value), name
     assert result["ensemble"]["mean_iou"] == pytest.approx(float(mean_iou(matrices.sum(dim=0))), abs=6e-5)
 
 

@@ -38,7 +38,7 @@ def evaluate(
         scored.append((positions, task.scores.measure(probabilities, targets)))
     scored = engine.gather(scored)
     order = torch.tensor([position for positions, _ in scored for position in positions]).argsort()
-    return task.scores.pool([one for _, one in scored]).take(order)
+    return task.scores.pool([one for _, one in scored]).in_order(order)
 
 
 def pseudo_label_figures(

@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -70,15 +70,14 @@ class Scores(ABC):
     def __len__(self) -> int:
         return len(next(iter(vars(self).values())))
 
-    def take(self, order: Tensor) -> Self:
-        """The scores of some of the images, in the given order."""
-        return type(self)(**{name: value[order] for name, value in vars(self).items()})
+    @abstractmethod
+    def in_order(self, order: Tensor) -> Self:
+        """The same scores with the images in another order."""
 
     @classmethod
-    def pool(cls, scores: Sequence["Scores"]) -> Self:
+    @abstractmethod
+    def pool(cls, scores: Sequence[Self]) -> Self:
         """The scores of several disjoint parts as those of one."""
-        names = vars(scores[0])
-        return cls(**{name: torch.cat([getattr(one, name) for one in scores]) for name in names})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +96,18 @@ class ImageScores(Scores):
     def measure(cls, probabilities: Tensor, targets: Tensor) -> Self:
         """See `Scores`."""
         return cls(probabilities=probabilities.cpu(), targets=targets.cpu())
+
+    def in_order(self, order: Tensor) -> Self:
+        """See `Scores`."""
+        return replace(self, probabilities=self.probabilities[order], targets=self.targets[order])
+
+    @classmethod
+    def pool(cls, scores: Sequence[Self]) -> Self:
+        """See `Scores`."""
+        return cls(
+            probabilities=torch.cat([one.probabilities for one in scores]),
+            targets=torch.cat([one.targets for one in scores]),
+        )
 
     @property
     def correct(self) -> Tensor:
@@ -131,51 +142,86 @@ class ImageScores(Scores):
 
 @dataclass(frozen=True, kw_only=True)
 class PixelScores(Scores):
-    """Segmentation: one confusion matrix an image, `(n, C, C)` counts of pixels, rows true classes."""
+    """Segmentation: pixels by image and class, and by pair of classes over the whole part.
+
+    Images are compared by these sums alone. A confusion matrix for each would be 360 MB for 150 classes and 2,000
+    images, in memory and once more in every stage's folder.
+
+    Attributes:
+        intersections: `(n, C)` pixels that are of the class and predicted as it.
+        unions: `(n, C)` pixels that are of the class or predicted as it.
+        matrix: `(C, C)` counts of all pixels, rows true classes.
+    """
 
     headline = "mean_iou"
     per_class_figure = "per_class_iou"
     title = "mean IoU"
     second_title = "pixel accuracy"
 
-    confusions: Tensor
+    intersections: Tensor
+    unions: Tensor
+    matrix: Tensor
 
     @classmethod
     def measure(cls, probabilities: Tensor, targets: Tensor) -> Self:
         """See `Scores`; ignored pixels count nothing."""
         num_classes = probabilities.shape[1]
         pairs = zip(top_class(probabilities), targets, strict=True)
-        matrices = [confusion_matrix(one, target, num_classes=num_classes) for one, target in pairs]
-        return cls(confusions=torch.stack(matrices).cpu())
+        return cls.of(torch.stack([confusion_matrix(one, target, num_classes=num_classes) for one, target in pairs]))
+
+    @classmethod
+    def of(cls, confusions: Tensor) -> Self:
+        """From `(n, C, C)`: a confusion matrix for each image."""
+        confusions = confusions.cpu()
+        hits = confusions.diagonal(dim1=1, dim2=2)
+        unions = confusions.sum(dim=1) + confusions.sum(dim=2) - hits
+        return cls(intersections=hits.contiguous(), unions=unions, matrix=confusions.sum(dim=0))
 
     @property
     def confusion(self) -> Tensor:
         """See `Scores`."""
-        return self.confusions.sum(dim=0)
+        return self.matrix
+
+    def in_order(self, order: Tensor) -> Self:
+        """See `Scores`."""
+        return replace(self, intersections=self.intersections[order], unions=self.unions[order])
+
+    @classmethod
+    def pool(cls, scores: Sequence[Self]) -> Self:
+        """See `Scores`."""
+        return cls(
+            intersections=torch.cat([one.intersections for one in scores]),
+            unions=torch.cat([one.unions for one in scores]),
+            matrix=torch.stack([one.matrix for one in scores]).sum(dim=0),
+        )
 
     def figures(self) -> dict[str, float]:
         """Mean IoU over the classes that occur, their number, and pixel accuracy."""
-        seen = int((~intersection_over_union(self.confusion).isnan()).sum())
-        figures = {"mean_iou": float(mean_iou(self.confusion)), "pixel_accuracy": accuracy(self.confusion)}
+        seen = int((~intersection_over_union(self.matrix).isnan()).sum())
+        figures = {"mean_iou": float(mean_iou(self.matrix)), "pixel_accuracy": accuracy(self.matrix)}
         return rounded(figures) | {"num_classes_seen": seen}
 
     def per_class(self, class_names: Sequence[str]) -> dict[str, float | None]:
         """IoU of each class."""
-        return _by_name(class_names, intersection_over_union(self.confusion))
+        return _by_name(class_names, intersection_over_union(self.matrix))
 
     def rank(self) -> tuple[float, float]:
         """Mean IoU, then pixel accuracy."""
-        return float(mean_iou(self.confusion)), accuracy(self.confusion)
+        return float(mean_iou(self.matrix)), accuracy(self.matrix)
 
     def minus(self, other: Self) -> tuple[float, float]:
         """Of the mean IoU, which is no mean over images: its standard error is the jackknife's, leaving out each."""
-        difference = float(mean_iou(self.confusion) - mean_iou(other.confusion))
-        count = len(self.confusions)
+        difference, count = self.rank()[0] - other.rank()[0], len(self)
         if count < 2:
             return difference, math.inf
-        without = mean_iou(self.confusion - self.confusions) - mean_iou(other.confusion - other.confusions)
+        without = self._without_each() - other._without_each()
         spread = float((without - without.mean()).square().sum())
         return difference, math.sqrt(spread * (count - 1) / count)
+
+    def _without_each(self) -> Tensor:
+        """`(n,)` mean IoU of all images but one."""
+        intersections, unions = (one.sum(dim=0) - one for one in (self.intersections, self.unions))
+        return (100.0 * intersections.double() / unions.double()).nanmean(dim=-1)
 
 
 KINDS: tuple[type[Scores], ...] = (ImageScores, PixelScores)

@@ -134,7 +134,11 @@ READERS: dict[str, tuple[str, bytes, Callable[[Path], Any]]] = {
         save({"weight": torch.zeros(2, 2), "bias": torch.zeros(2)}, metadata={"dmt": '{"format": 1}'}),
         lambda path: load_weights(_network(), path, allow_missing=False),
     ),
-    "scores": ("x.safetensors", save({"test/confusions": torch.zeros(1, 2, 2, dtype=torch.int64)}), load_scores),
+    "scores": (
+        "x.safetensors",
+        save({f"test/{name}": torch.zeros(2, 2) for name in ("intersections", "unions", "matrix")}),
+        load_scores,
+    ),
     "manifest": (
         "manifest.json",
         str(MANIFEST).replace("'", '"').encode(),

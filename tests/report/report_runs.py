@@ -95,7 +95,7 @@ def pixel_scores(accuracy: float) -> PixelScores:
     for k, count in enumerate(PIXELS):
         right = round(count / 40 * accuracy / 100)
         confusion[k, k], confusion[k, (k + 1) % 3] = right, count // 40 - right
-    return PixelScores(confusions=confusion.repeat(40, 1, 1))
+    return PixelScores.of(confusion.repeat(40, 1, 1))
 
 
 def _final(scores: PixelScores) -> dict[str, Any]:
