@@ -4,7 +4,8 @@
 
 Looks for run folders below those that are named. Lines that the file has already stay, so that it outlives the folders;
 a run is known again by the hash of its config, which ends its folder's name in a comparison. Paths are cut to their
-last part. Figures are percent, of the last round, before any pick.
+last part. The processor and the version of dmt are told since 2026-11-29. Figures are percent, of the last round,
+before any pick.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from dmt.tasks import TASKS
 
 COLUMNS = (
     "config", "date", "dataset", "labels", "method", "seed", "figure", "supervised", "last_round",
-    "supervised_by_validation", "last_round_by_validation", "seconds", "settings",
+    "supervised_by_validation", "last_round_by_validation", "seconds", "cpu", "dmt", "settings",
 )  # fmt: skip
 
 
@@ -53,6 +54,7 @@ def known(path: Path) -> list[dict[str, str]]:
 def line_of(folder: Path) -> dict[str, str]:
     """What the log says of one finished run."""
     config, result = load_config(str(folder / "config.yaml")), read_json(folder / "result.json")
+    environment = read_json(folder / "environment.json")
     headline = TASKS[config.task].scores.headline
     judged = by_validation(result) if all("validation" in row for row in result["rounds"]) else {}
     texts = {
@@ -64,6 +66,7 @@ def line_of(folder: Path) -> dict[str, str]:
         "seed": config.seed,
         "figure": headline,
         "seconds": round(result["seconds"]),
+        **{name: environment.get(name, "") for name in ("cpu", "dmt")},
         "settings": " ".join(settings(config.model_dump(mode="json", exclude_defaults=True))),
     }
     for suffix, figures in {"": result, "_by_validation": judged}.items():
@@ -78,7 +81,7 @@ def settings(values: Mapping[str, Any], path: str = "") -> Iterator[str]:
         name = f"{path}{key}"
         if isinstance(value, Mapping):
             yield from settings(value, f"{name}.")
-        elif name not in ("method", "seed", "data.name", "data.root", "data.num_labeled"):
+        elif name not in ("method", "seed", "data.name", "data.num_labeled"):
             cut = Path(value).name if isinstance(value, str) and "/" in value else value
             yield f"{name}={cut if isinstance(cut, str) else json.dumps(cut)}"
 
@@ -86,7 +89,7 @@ def settings(values: Mapping[str, Any], path: str = "") -> Iterator[str]:
 def write(path: Path, lines: Sequence[Mapping[str, str]]) -> None:
     """All lines, below a heading."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, fieldnames=COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(lines)
     write_text(path, text.getvalue())

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +24,7 @@ from accelerate.utils import broadcast, gather_object, reduce
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from dmt import __version__
 from dmt.errors import ConfigError, DMTError
 from dmt.types import Batch
 
@@ -246,8 +248,10 @@ def environment(engine: Engine) -> dict[str, Any]:
     """What a bit-exact repetition depends on beside the config."""
     gpu = torch.cuda.get_device_name(engine.device) if engine.device.type == "cuda" else None
     return {
+        "dmt": __version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
+        **{name: version(name) for name in ("torchvision", "timm", "numpy", "pillow")},
         "machine": platform.machine(),
         "cpu": _cpu_capabilities().get("cpu_name", platform.processor()),
         "cpu_instructions": torch.backends.cpu.get_cpu_capability(),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from dmt import __version__
 from dmt.config_files import config_hash, load_config
 from scripts import load_script
 
@@ -16,6 +17,8 @@ def test_a_line_has_the_figures_and_settings_of_its_run(digits_run: Path, tmp_pa
     load_script("benchmarks/run_log.py").main([str(digits_run), "--output", str(output)])
     (line,) = csv.DictReader(output.open())
     result = json.loads((digits_run / "result.json").read_text())
+    environment = json.loads((digits_run / "environment.json").read_text())
+    assert (line["cpu"], line["dmt"]) == (environment["cpu"], __version__)
     assert float(line["last_round"]) == result["last_round"]["accuracy"]
     assert float(line["supervised"]) == result["supervised"]["accuracy"]
     config = load_config(str(digits_run / "config.yaml"))
@@ -55,4 +58,4 @@ def test_settings_are_flat_and_paths_cut() -> None:
         "data": {"root": "/a/b", "image_size": None},
         "networks": {"a": {"weights": "/a/b/c.safetensors"}},
     }
-    assert list(settings(values)) == ["data.image_size=null", "networks.a.weights=c.safetensors"]
+    assert list(settings(values)) == ["data.root=b", "data.image_size=null", "networks.a.weights=c.safetensors"]
