@@ -1,9 +1,9 @@
 """The networks of a run: built by the config's names, or from the user's own modules, and tried once."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from dmt.config import Config
@@ -12,7 +12,7 @@ from dmt.data.unreadable import first_readable
 from dmt.errors import ConfigError
 from dmt.models.label_views import LABEL_SCALES, view_size
 from dmt.models.network import Network, Preprocessing, check_output
-from dmt.models.own import OWN_NETWORK, ModelFactory, own_module
+from dmt.models.own import OWN_NETWORK, Models, own_module
 from dmt.models.pairs import warn_equal_starts
 from dmt.models.registry import build_network
 from dmt.models.windowed import seen_size
@@ -22,7 +22,7 @@ from dmt.types import Stage, networks_of
 
 
 def network_builder(
-    config: Config, data: DataSet, models: Mapping[str, nn.Module | ModelFactory] | None, *, plan: Sequence[Stage]
+    config: Config, data: DataSet, models: Models | None, *, plan: Sequence[Stage]
 ) -> Callable[[str, np.random.Generator], Network]:
     """A function from a network's label and a stream to a new network with its initial weights.
 
@@ -91,7 +91,7 @@ def _configured_network(config: Config, label: str, data: DataSet, *, num_output
     )
 
 
-def _own_network(models: Mapping[str, nn.Module | ModelFactory], label: str, data: DataSet) -> Network:
+def _own_network(models: Models, label: str, data: DataSet) -> Network:
     if label not in models:
         raise ConfigError(f"models has no network {label!r}; it holds {', '.join(models) or 'nothing'}.")
     module = own_module(models[label], label)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -10,13 +10,11 @@ from torch import nn
 
 from dmt.errors import ConfigError
 from dmt.files import read_json, write_text
-from dmt.models.own import ModelFactory, own_module
+from dmt.models.own import ModelFactory, Models, own_module
 from dmt.randomness import generator, seeded_torch
 
 # Beside the split, and a text file as that: a network of round 0 is taken over only where all of them are the same.
 _FILE = "networks.txt"
-
-Models = Mapping[str, nn.Module | ModelFactory]
 
 
 def write_networks(folder: Path, models: Models | None, labels: Sequence[str]) -> None:

@@ -2,13 +2,11 @@
 
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-
-from torch import nn
 
 from dmt.assemble import build_arms, has_split, learnable, resolve_validation, stored_split
 from dmt.choose import choose, unequal_pair
@@ -21,6 +19,7 @@ from dmt.loading import load_data
 from dmt.methods import build_method, told_without_effect
 from dmt.methods.base import Method
 from dmt.metrics_log import MetricsLog
+from dmt.models.own import Models
 from dmt.networks import network_builder
 from dmt.own_networks import check_networks, write_networks
 from dmt.progress import Silent
@@ -41,7 +40,7 @@ from dmt.types import Observer, Stage, networks_of
 def run(
     config: Config | Mapping[str, Any] | str | Path,
     datasets: Mapping[str, Any] | DataSet | None = None,
-    models: Mapping[str, nn.Module | Callable[[], nn.Module]] | None = None,
+    models: Models | None = None,
     *,
     run_dir: str | Path | None = None,
     observer: Observer | None = None,
@@ -83,15 +82,7 @@ def run(
             return finished
         # By the config that the run folder holds: a resumed run keeps what it once resolved.
         setting = make_setting(folder.config, method, data, models, folder=folder.path, observer=observer)
-        has_begun = engine.told_by_main(lambda: has_split(folder.path))
-        of_networks = check_networks if has_begun else write_networks
-        engine.told_by_main(lambda: of_networks(folder.path / "splits", models, networks_of(setting.plan)))
-        all_labels = method.needs_all_labels
-        main, folds = build_arms(setting.config, data, folder.path, has_begun=has_begun, needs_all_labels=all_labels)
-        _check_processes(setting.config, setting.engine)
-        _describe(folder, setting.engine, setting.plan)
-        num_stages = len(setting.plan) * (1 + len(folds)) + len(setting.start_weights)
-        observer.run_started(str(folder.path), num_stages)
+        main, folds = _begin(setting, folder, models)
         with shortages_told(setting.config, image_size=data.image_size):
             if models is None:  # own ones have no name to know them by
                 take_round_0(setting, [main, *folds], neighbours)
@@ -103,11 +94,31 @@ def run(
         return result
 
 
+def _begin(setting: Setting, folder: RunFolder, models: Models | None) -> tuple[Arm, list[Arm]]:
+    """Write down what the run stands on, or check it against what it began with; the arms, all labels' first."""
+    engine, splits = setting.engine, folder.path / "splits"
+    has_begun = engine.told_by_main(lambda: has_split(folder.path))
+    of_networks = check_networks if has_begun else write_networks
+    engine.told_by_main(lambda: of_networks(splits, models, networks_of(setting.plan)))
+    main, folds = build_arms(
+        setting.config,
+        setting.data,
+        folder.path,
+        has_begun=has_begun,
+        needs_all_labels=setting.method.needs_all_labels,
+    )
+    _check_processes(setting.config, engine)
+    _describe(folder, engine, setting.plan)
+    num_stages = len(setting.plan) * (1 + len(folds)) + len(setting.start_weights)
+    setting.observer.run_started(str(folder.path), num_stages)
+    return main, folds
+
+
 def make_setting(
     config: Config,
     method: Method,
     data: DataSet,
-    models: Mapping[str, nn.Module | Callable[[], nn.Module]] | None,
+    models: Models | None,
     *,
     folder: Path,
     observer: Observer,
@@ -212,7 +223,7 @@ def _describe(folder: RunFolder, engine: Engine, plan: Sequence[Stage]) -> None:
             f"{key} {stored.get(key)} -> {value}" for key, value in current.items() if stored.get(key) != value
         )
         warnings.warn(
-            f"Resumed in another environment ({changed}): the result may differ in the last bits.", stacklevel=3
+            f"Resumed in another environment ({changed}): the result may differ in the last bits.", stacklevel=4
         )
     if engine.is_main and stored is None:
         folder.write_json("plan.json", plan_as_json(tuple(plan)))

@@ -8,7 +8,6 @@ take part alike, without labels.
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +23,7 @@ from dmt.data.pseudo_labels import WithoutLabels
 from dmt.errors import ConfigError
 from dmt.losses import contrastive_loss
 from dmt.models.network import Network
+from dmt.models.own import Models
 from dmt.networks import projector
 from dmt.randomness import generator, seeded_torch
 from dmt.schedules import SCHEDULES
@@ -36,9 +36,7 @@ from dmt.types import Batch, Stage, StepOutput, networks_of
 FOLDER = "self_supervised"
 
 
-def start_weights(
-    config: Config, models: Mapping[str, Any] | None, folder: Path, *, plan: Sequence[Stage]
-) -> dict[str, Path]:
+def start_weights(config: Config, models: Models | None, folder: Path, *, plan: Sequence[Stage]) -> dict[str, Path]:
     """Where each network of the plan will find the weights that `pretrain` makes; empty where the config has none.
 
     Raises:

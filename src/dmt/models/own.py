@@ -1,6 +1,6 @@
 """Networks that a user brings as modules, which no name in a config can build."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 
 from torch import nn
@@ -8,6 +8,8 @@ from torch import nn
 from dmt.errors import ConfigError
 
 ModelFactory = Callable[[], nn.Module]
+Models = Mapping[str, nn.Module | ModelFactory]
+"""By network: `a`, and `b` of a pair."""
 
 OWN_NETWORK = "own network"
 """How their names begin in a description."""
