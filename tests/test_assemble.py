@@ -118,7 +118,10 @@ def resolved(config: Config, data: DataSet) -> str | None:
     return resolve_validation(config, data, plan=build_method(config).plan()).validation.source
 
 
-@pytest.mark.parametrize(("num_labeled", "source"), [(19, "cross_validation"), (20, "cut"), (29, "cut")])
+@pytest.mark.parametrize(
+    ("num_labeled", "source"),
+    [(1, "none"), (2, "cross_validation"), (19, "cross_validation"), (20, "cut"), (29, "cut")],
+)
 @pytest.mark.parametrize("named", [True, False])
 def test_choices_between_networks_for_masks_are_made_by_folds_under_twenty_masks(
     num_labeled: int, source: str, named: bool

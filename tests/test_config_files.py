@@ -130,6 +130,13 @@ def test_overrides_are_checked_like_files() -> None:
         load_config(MINIMAL, ["seed=[1"])
 
 
+def test_names_that_look_like_dates() -> None:
+    with pytest.raises(ConfigError, match=r"data\.root: found .* Where it is a name, put it in quotes"):
+        load_config(MINIMAL, ["data.root=2024-05-01"])
+    with pytest.raises(ConfigError, match=r"data\.root is not valid YAML: month must be in 1\.\.12"):
+        load_config(MINIMAL, ["data.root=2024-13-45"])
+
+
 def test_files_extend_presets(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(f"extends: {PRESET}\nseed: 5\ndata: {{num_labeled: 30}}\nsupervised: {{epochs: 2}}\n")

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from dmt import evaluate as evaluation
 from dmt.data.parts import Part, SealedLabels
 from dmt.data.pseudo_labels import PseudoSummary
 from dmt.engine import Engine
@@ -78,6 +79,24 @@ def test_masks_are_scored_image_by_image_in_the_order_of_the_part(count: int, ba
                 matrices[position, truth, answer] += 1
     for name, value in vars(PixelScores.of(matrices)).items():
         assert torch.equal(getattr(scores, name), value), name
+
+
+def test_scores_of_many_batches_are_put_together_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the matrices of the batches, one an image where images differ in size, would fill the memory."""
+    source, networks, asked = masks(), networks_for(SEGMENTATION)[:1], list[int]()
+    whole = score(networks, Part(source, tuple(range(11))), SEGMENTATION)
+
+    class Counting(Engine):
+        def gather(self, values: Sequence[Any]) -> list[Any]:
+            asked.append(len(values))
+            return list(values)
+
+    monkeypatch.setattr(evaluation, "_POOLED_TOGETHER", 3)
+    part = Part(source, tuple(range(11)))
+    pooled = score(networks, part, SEGMENTATION, engine=Counting("fp32"), batch_size=1)
+    assert asked == [3 + 2]
+    for name, value in vars(whole).items():
+        assert torch.equal(getattr(pooled, name), value)
 
 
 @pytest.mark.parametrize("count", [1, 2])

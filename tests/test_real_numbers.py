@@ -84,6 +84,16 @@ def test_augmentations_of_levels_are_refused(changes: dict[str, Any], words: str
     assert load_data(config, stripes(as_levels=True)).num_classes == 3
 
 
+@pytest.mark.parametrize("name", ["cifar", "reference"])
+def test_augmentations_of_gray_and_rgb_are_refused_for_other_channels(name: str) -> None:
+    data = stripes(as_levels=True)
+    pixels = data.train.pixels[:, :1].expand(-1, 4, -1, -1).contiguous()  # type: ignore[attr-defined]
+    four = replace(data, train=replace(data.train, pixels=pixels), test=None, mean=(0.5,) * 4, std=(0.5,) * 4)  # type: ignore[type-var]
+    with pytest.raises(ConfigError, match=f"^augment={name} is for images of 1 or 3 channels, and these have 4"):
+        load_data(load_config(tiny_config(augment=name)), four)
+    assert load_data(load_config(tiny_config(augment="photo")), four).channels == 4
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -86,6 +86,20 @@ def test_a_worker_that_is_killed_is_told_of(seconds_of_work: float) -> None:
         [time.sleep(seconds_of_work) for _ in load_in_order(Killed(), range(5), workers=1)]
 
 
+class Broken(Dataset[int]):
+    """A user's own, with a bug."""
+
+    def __getitem__(self, index: int) -> int:
+        raise RuntimeError(f"sizes of tensors must match, at {index}")
+
+
+def test_a_bug_in_a_users_data_set_is_no_lack_of_memory() -> None:
+    quiet = shortages_told(load_config(tiny_config()), image_size=(1, 1))
+    with pytest.raises(RuntimeError, match="sizes of tensors must match") as told, quiet:
+        list(load_in_order(Broken(), range(3), workers=1))
+    assert not isinstance(told.value, ShortageError)
+
+
 def test_masks_have_more_to_lower() -> None:
     config = load_config({"task": "segmentation", "data": {"name": "scenes"}, "crop": {"size": [16, 20]}})
     words = r"training images of 16 x 20 .* lower batch\.size, crop\.size or data\.image_size"
@@ -98,6 +112,18 @@ def test_everything_else_is_left_as_it_is(error: Exception) -> None:
     with pytest.raises(type(error)) as told, shortages_told(load_config(tiny_config()), image_size=(1, 1)):
         raise error
     assert told.value is error
+
+
+def test_a_disk_that_is_full_at_the_start_is_no_mistake_of_the_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def full(self: Path, *arguments: Any, **keywords: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "mkdir", full)
+    with pytest.raises(OSError, match="No space left") as told:
+        run(tiny_config(), tiny_parts(), TINY_NETWORKS, run_dir=tmp_path / "run")
+    assert told.value.errno == errno.ENOSPC, "which the command tells as a full disk, with status 4"
 
 
 def test_a_disk_that_fills_up_loses_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

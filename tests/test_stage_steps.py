@@ -1,7 +1,7 @@
 """How long a stage trains: the tables of the specification (1.12)."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -47,6 +47,18 @@ def test_the_baselines_length_is_the_papers_rule(num_labeled: int, oracle_epochs
     stage = Stage(round=0, trains=("a",), start="scratch")
     epochs = math.sqrt(num_images / num_labeled) * oracle_epochs
     assert stage_steps(config, parts, stage, None) == steps == round(epochs * math.ceil(num_labeled / 8))
+
+
+def test_images_of_a_validation_part_are_no_training_images() -> None:
+    """|D| is the training set: what was set aside of it counts, what the data bring beside it does not."""
+    steps = {}
+    for source in ("none", "given", "cut"):
+        changes = {"supervised": {"oracle_epochs": 30}, "validation": {"source": source}}
+        config = load_config({"task": "segmentation", "data": {"name": "voc"}} | changes)
+        parts = replace(parts_of(100, 900), validation=None if source == "none" else Counted(5000))  # type: ignore[arg-type]
+        steps[source] = stage_steps(config, parts, Stage(round=0, trains=("a",), start="scratch"), None)
+    assert steps["given"] == steps["none"] == round(30 * math.sqrt(10) * 13)
+    assert steps["cut"] == round(30 * math.sqrt(60) * 13)
 
 
 def test_a_sample_makes_as_many_passes_over_fewer_images() -> None:

@@ -55,8 +55,8 @@ def resolve_validation(config: Config, data: DataSet, *, plan: Sequence[Stage]) 
         return _calibratable(config, plan)
     if data.validation is not None:
         source = "given"
-    elif len(plan) == 1:
-        source = "none"  # there is nothing to choose from
+    elif len(plan) == 1 or num_labels(config, data) < config.validation.num_folds:
+        source = "none"  # there is nothing to choose from, or by
     elif num_labels(config, data) < TASKS[config.task].few_labels(data):
         source = "cross_validation"  # setting labels aside would cost more than it tells
     else:

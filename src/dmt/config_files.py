@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import date
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def parse_yaml(text: str, *, source: str) -> Any:
     """Plain values from YAML; `source` is named when it cannot be parsed."""
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # the second of what looks like a date and is none
         raise ConfigError(f"{source} is not valid YAML: {' '.join(str(error).split())}") from error
 
 
@@ -222,7 +223,7 @@ def _explain(detail: ErrorDetails) -> str:
     if detail["type"] == "literal_error":
         return f"  {key}: found {found!r}, allowed is {detail['ctx']['expected']}.{_near_literal(found, detail)}"
     hint = ""
-    if detail["type"] == "string_type" and isinstance(found, bool | int | float):
+    if detail["type"] == "string_type" and isinstance(found, bool | int | float | date):
         hint = " Where it is a name, put it in quotes, in a shell in two kinds of them: '\"1\"'."
     return f"  {key}: found {found!r} ({_kind(found)}); {detail['msg'].removeprefix('Input ')}.{hint}"
 

@@ -76,7 +76,7 @@ class ValidationConfig(Section):
     """extra: labels on top of num_labeled (the paper's valtiny); cut: taken out of num_labeled; cross_validation: the
     whole run again without each fold of the labeled set; given: the validation part that the data bring; none: the last
     round is final. null: given where the data bring a part, else cross_validation under 10 labels a class (under 20
-    masks in segmentation), else cut."""
+    masks in segmentation; none with fewer labels than folds), else cut."""
     size: Count | None = None
     """Images of `extra` and `cut`; null = a tenth of num_labeled, at least one a class."""
     num_folds: Annotated[int, Field(ge=2)] = 2

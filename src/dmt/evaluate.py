@@ -15,6 +15,12 @@ from dmt.scores import Scores, rounded
 from dmt.tasks import Task
 from dmt.types import Observer
 
+Scored = tuple[list[int], Scores]
+"""Positions of some images, and their scores."""
+
+_POOLED_TOGETHER = 100
+"""Batches whose scores become one: those of masks hold a matrix of the classes, however few images they are of."""
+
 
 def evaluate(
     networks: Sequence[nn.Module],
@@ -31,14 +37,20 @@ def evaluate(
     batches = infer(
         networks, part, engine=engine, batch_size=batch_size, workers=workers, title=title, observer=observer
     )
-    scored = []
+    whole, pending = list[Scored](), list[Scored]()
     for positions, logits in batches:
         probabilities = torch.stack([one.softmax(dim=1) for one in logits]).mean(dim=0)
         targets = part.labels(positions).to(engine.device)
-        scored.append((positions, task.scores.measure(probabilities, targets)))
-    scored = engine.gather(scored)
-    order = torch.tensor([position for positions, _ in scored for position in positions]).argsort()
-    return task.scores.pool([one for _, one in scored]).in_order(order)
+        pending.append((list(positions), task.scores.measure(probabilities, targets)))
+        if len(pending) == _POOLED_TOGETHER:
+            whole, pending = [*whole, _together(pending)], []
+    positions, scores = _together(engine.gather([*whole, *pending]))
+    return scores.in_order(torch.tensor(positions).argsort())
+
+
+def _together(scored: Sequence[Scored]) -> Scored:
+    kind = type(scored[0][1])
+    return [place for places, _ in scored for place in places], kind.pool([one for _, one in scored])
 
 
 def pseudo_label_figures(

@@ -1,6 +1,6 @@
 """The data of a run: what the config names or the user brings, refused where the rest of the config cannot use it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dmt.config import Config
@@ -39,6 +39,8 @@ def load_data(config: Config, datasets: Mapping[str, Any] | DataSet | None) -> D
     if config.self_supervised is not None and config.self_supervised.augment is not None:
         # The run's own is built with its setting; this one not before the network's turn comes.
         build_augment(config.self_supervised.augment, config.data.name, key="self_supervised.augment")
+    if data.channels not in (1, 3):
+        _check_channels(config, data)
     if first_readable(data.train).is_floating_point():
         _check_augments(config, data)
     if TASKS[config.task].is_dense:
@@ -63,11 +65,7 @@ def _own_data(config: Config, datasets: Mapping[str, Any]) -> DataSet:
 
 def _check_augments(config: Config, data: DataSet) -> None:
     """Refuse augmentations that would turn real numbers into others."""
-    views = None if config.self_supervised is None else config.self_supervised.augment
-    for key, name in (("augment", config.augment), ("self_supervised.augment", views)):
-        if name is None:
-            continue
-        chosen = name if TASKS[config.task].is_dense else augment_named(name, config.data.name)
+    for key, name, chosen in _augments(config):
         if chosen in ON_LEVELS:
             raise ConfigError(
                 f"{key}={name} changes levels from 0 to 255, and these images are real numbers. Use another "
@@ -79,6 +77,24 @@ def _check_augments(config: Config, data: DataSet) -> None:
                 f"{key}={name} cuts off values outside [0, 1], and these images are real numbers from {low:g} to "
                 f"{high:g}. Use {key}=none, or bring the images into [0, 1]."
             )
+
+
+def _check_channels(config: Config, data: DataSet) -> None:
+    """Refuse augmentations that are of gray or RGB images alone; they would fail at some draw."""
+    for key, name, chosen in _augments(config):
+        if chosen in ON_LEVELS:
+            raise ConfigError(
+                f"{key}={name} is for images of 1 or 3 channels, and these have {data.channels}. Use another "
+                "augmentation, or none."
+            )
+
+
+def _augments(config: Config) -> Iterator[tuple[str, str, str]]:
+    """Of each augmentation its key, the name that stands there, and the name of what that comes to."""
+    views = None if config.self_supervised is None else config.self_supervised.augment
+    for key, name in (("augment", config.augment), ("self_supervised.augment", views)):
+        if name is not None:
+            yield key, name, name if TASKS[config.task].is_dense else augment_named(name, config.data.name)
 
 
 def _check_crop(config: Config, data: DataSet) -> None:

@@ -52,7 +52,7 @@ def shuffled_positions(seed: int, stage: str, *, num_items: int, start: int, cou
     return picked
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=4)  # 8 MB each for a million images
 def _order_of_pass(seed: int, stage: str, number: int, num_items: int) -> np.ndarray:
     # Consecutive steps fall into the same pass, and a permutation of a large set costs more than a batch.
     order = generator(seed, stage, number).permutation(num_items)

@@ -1,6 +1,5 @@
 """Disk and memory: asked for before they run out where that can be, and told of in the user's terms where it cannot."""
 
-import errno
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +9,7 @@ import torch
 
 from dmt.config import Config
 from dmt.errors import ShortageError
-
-_FULL = {errno.ENOSPC, errno.EDQUOT}
+from dmt.files import DISK_FULL
 
 
 def require_space(folder: Path, num_bytes: int, *, what: str) -> None:
@@ -44,12 +42,13 @@ def shortages_told(config: Config, *, image_size: tuple[int, int]) -> Iterator[N
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in DISK_FULL:
             raise ShortageError(f"The disk is full ({error}). Make room.") from error
         raise
     except (MemoryError, RuntimeError) as error:
-        # Torch's words, which come out of whatever the main thread does just then.
-        if "DataLoader worker" in str(error):
+        # Torch's words, which come out of whatever the main thread does just then. Of an error in the images' own code
+        # they are "DataLoader worker process 0".
+        if "DataLoader worker (pid" in str(error):
             raise ShortageError(
                 f"A process that loads images was ended from outside ({error}). Most often the system had no memory "
                 f"left for it: lower workers, which is {config.workers} and changes no result, and go on."

@@ -97,6 +97,7 @@ def run(
 def _begin(setting: Setting, folder: RunFolder, models: Models | None) -> tuple[Arm, list[Arm]]:
     """Write down what the run stands on, or check it against what it began with; the arms, all labels' first."""
     engine, splits = setting.engine, folder.path / "splits"
+    _check_processes(setting.config, engine)
     has_begun = engine.told_by_main(lambda: has_split(folder.path))
     of_networks = check_networks if has_begun else write_networks
     engine.told_by_main(lambda: of_networks(splits, models, networks_of(setting.plan)))
@@ -107,7 +108,6 @@ def _begin(setting: Setting, folder: RunFolder, models: Models | None) -> tuple[
         has_begun=has_begun,
         needs_all_labels=setting.method.needs_all_labels,
     )
-    _check_processes(setting.config, engine)
     _describe(folder, engine, setting.plan)
     num_stages = len(setting.plan) * (1 + len(folds)) + len(setting.start_weights)
     setting.observer.run_started(str(folder.path), num_stages)

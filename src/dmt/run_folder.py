@@ -16,7 +16,7 @@ from dmt.config import Config
 from dmt.config_files import WITHOUT_BEARING, config_hash, dump_config, load_config
 from dmt.engine import Engine
 from dmt.errors import ConfigError, RunFolderError
-from dmt.files import WORLD_WRITABLE, is_leftover, read_json, remove_leftovers, write_json, write_text
+from dmt.files import DISK_FULL, WORLD_WRITABLE, is_leftover, read_json, remove_leftovers, write_json, write_text
 
 FORMAT = 1
 """The newest layout of run folders that this version knows."""
@@ -112,6 +112,8 @@ def _taken(path: Path) -> Iterator[None]:
         except (NotADirectoryError, FileExistsError) as error:
             raise RunFolderError(f"{path} is not a folder. Name another one with --run-dir.") from error
         except OSError as error:
+            if error.errno in DISK_FULL:
+                raise
             raise RunFolderError(f"{path} cannot be used ({error}). Name another folder with --run-dir.") from error
         yield
 

@@ -168,7 +168,9 @@ def stage_steps(config: Config, parts: Parts, stage: Stage, pseudo: Sized | None
     duration, num_labeled = config.supervised, len(parts.labeled)
     epochs = duration.epochs
     if duration.oracle_epochs is not None:
-        num_images = num_labeled + len(parts.unlabeled) + (0 if parts.validation is None else len(parts.validation))
+        own_validation = config.validation.source == "given"  # the others are training images that were set aside
+        num_validation = 0 if parts.validation is None or own_validation else len(parts.validation)
+        num_images = num_labeled + len(parts.unlabeled) + num_validation
         epochs = supervised_epochs(duration.oracle_epochs, num_images=num_images, num_labeled=num_labeled)
     # The rule is for all labels; a stage on a sample of them makes as many passes over fewer images (spec 1.12).
     own = len(parts.labeled_for(stage.labeled_subset))

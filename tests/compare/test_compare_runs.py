@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from data.tiny_photos import write_images
 from dmt import round_0
 from dmt.cli.main import main
 from dmt.compare import candidates_of, compare, runs
 from dmt.config import Config
-from dmt.errors import DMTError, NonFiniteError
+from dmt.errors import DataError, DMTError, NonFiniteError
 from dmt.run import run
 
 TINY = """extends: digits-20
@@ -81,6 +82,21 @@ def test_round_0_is_trained_once_and_finished_runs_are_read(tiny, tmp_path, monk
     again = compare(candidates[::-1], [1, 0], folder=tmp_path / "runs")
     assert len(ran) == 8
     assert again.results == first.results
+
+
+def test_finished_runs_on_other_data_are_refused(tmp_path) -> None:
+    write_images(tmp_path / "photos")
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        f"task: classification\ndata: {{name: folder, root: {tmp_path / 'photos'}}}\nvalidation: {{source: none}}\n"
+        "supervised: {steps: 1}\nbatch: {size: 4, labeled: 2}\nprecision: fp32\n"
+    )
+    candidates = candidates_of(str(path), ["supervised"])
+    compare(candidates, [0], folder=tmp_path / "runs")
+    compare(candidates, [0], folder=tmp_path / "runs")
+    next((tmp_path / "photos" / "unlabeled").rglob("*.png")).unlink()
+    with pytest.raises(DataError, match=r"supervised, seed 0: .* is a run on other data"):
+        compare(candidates, [0], folder=tmp_path / "runs")
 
 
 def test_a_comparison_goes_on_with_the_run_that_was_stopped(tiny, tmp_path, monkeypatch) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -178,6 +179,18 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], dict[str, Any], str]] = {
         lambda root: save(root / "unlabeled" / "x.png", (9, 8)),
         {},
         r"x\.png is 8 x 9 .* but .*00\.png is 8 x 8\. Set data\.image_size",
+    ),
+    "another size of the test images": (
+        lambda root: [save(path, (9, 9)) for path in (root / "test").rglob("*.png")],
+        {},
+        r"test.*\.png is 9 x 9 .* but .*00\.png is 8 x 8\. Set data\.image_size",
+    ),
+    "a name that is no UTF-8": (
+        lambda root: (root / "unlabeled" / "o00.png").rename(
+            os.fsdecode(os.fsencode(root) + b"/unlabeled/caf\xe9.png")
+        ),
+        {},
+        r"The name of unlabeled/caf\\udce9\.png is no UTF-8 text; rename the file",
     ),
     "all damaged": (
         lambda root: [path.write_bytes(b"no") for path in root.rglob("*.png")],

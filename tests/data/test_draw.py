@@ -201,6 +201,23 @@ def test_without_a_number_every_known_class_is_used() -> None:
     assert split.unlabeled == (1, 4)
 
 
+def test_labels_that_a_data_set_does_not_count_as_labels_are_hidden() -> None:
+    data = replace(stripes(), labeled=(0, 1, 2, 3, 4, 5))
+    split = split_classes(config("classification"), data)
+    assert set(split.labeled) == set(data.labeled or ())
+    assert num_labels(config("classification"), data) == 6
+    drawn = split_classes(config("classification", num_labeled=3), data)
+    assert len(drawn.labeled) == 3
+    assert set(drawn.labeled) <= set(data.labeled or ())
+
+
+def test_an_image_in_both_lists_of_a_classification_is_named(tmp_path: Path) -> None:
+    data = stripes()
+    lists = {name: write_list(tmp_path / name, data, range(4)) for name in ("labeled", "unlabeled")}
+    with pytest.raises(DataError, match="is in the labeled list and in the unlabeled list, and 3 more are"):
+        split_classes(config("classification", **lists), data)
+
+
 def test_a_list_names_the_labeled_images_of_a_classification(tmp_path: Path) -> None:
     data = stripes()
     listed = [2, 11, 5, 7]

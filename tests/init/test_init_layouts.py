@@ -15,12 +15,14 @@ from data.test_mask_layouts import LAYOUTS as MASK_LAYOUTS
 from data.tiny_photos import CLASSES, LAYOUTS, photos, write_images, write_table
 from dmt.config import Config
 from dmt.config_files import load_config
+from dmt.config_sections import Duration
 from dmt.data.catalog import load_dataset
 from dmt.data.draw import split_classes, split_masks
 from dmt.data.images import DataSet, ImageSet
 from dmt.errors import DataError
 from dmt.init import Start, start, write
 from dmt.init.layouts import KNOWN, layouts_of
+from dmt.run import run
 
 
 def begun(path: Path, folder: Path, **options: Any) -> tuple[Start, Config]:
@@ -195,6 +197,9 @@ def test_a_table_of_masks_in_another_folder(tmp_path: Path) -> None:
     found, config = begun(tmp_path / "table" / "rows.csv", tmp_path)
     assert (config.task, config.data.allow_outside) == ("segmentation", True)
     assert (found.facts.num_labeled, found.facts.num_unlabeled) == (3, 1)
+    short = {"supervised": Duration(steps=1), "duration": Duration(steps=1)}
+    run(config.model_copy(update=short), run_dir=tmp_path / "run")
+    assert len(list((tmp_path / "run" / "rounds" / "1" / "a" / "pseudo_labels" / "labels").rglob("3.jpg.png"))) == 1
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,12 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from dmt.assemble import draw_split, learnable, resolve_validation
+from dmt.assemble import draw_split, learnable, resolve_validation, stored_split
 from dmt.compare.candidates import Candidate, run_folder
 from dmt.compare.comparison import Comparison, Judges
 from dmt.compare.validation import by_validation
 from dmt.config import Config
+from dmt.config_files import load_config
 from dmt.data.catalog import load_dataset
 from dmt.data.images import DataSet
 from dmt.engine import reset_peak_memory
@@ -122,13 +123,14 @@ def _named(name: str) -> Iterator[None]:
 
 def _result(candidate: Candidate, seed: int, path: Path, data: "_Data", watch: Watch | None) -> dict[str, Any]:
     config = candidate.config(seed)
-    if (path / "result.json").is_file():
-        finished: dict[str, Any] = read_json(path / "result.json")
-        return finished
-    neighbours = sorted(path.parent.glob(f"*-seed{seed}-*"))
     images = data.of(config)
+    neighbours = sorted(path.parent.glob(f"*-seed{seed}-*"))
     reset_peak_memory()
     with _named(f"{candidate.name}, seed {seed}"):
+        if (path / "result.json").is_file():
+            stored_split(load_config(str(path / "config.yaml")), images, path / "splits")  # refuses other data
+            finished: dict[str, Any] = read_json(path / "result.json")
+            return finished
         if watch is None:
             return run(config, images, run_dir=path, neighbours=neighbours)
         with watch(candidate, seed, path) as observer:

@@ -7,7 +7,8 @@ from typing import Any
 def by_validation(result: Mapping[str, Any]) -> dict[str, Any]:
     """A run's result with figures of its validation labels in place of those of its test part.
 
-    What was picked by these labels, or needs a pass of its own over the test part, is left out: nothing judges itself.
+    What was picked by these labels, or needs a pass of its own over the test part, is left out. (Which
+    of a pair's networks `last_round` is was chosen by these labels, too: docs/compare.md.)
 
     Args:
         result: of a run that has labels for choices, as result.json holds it.

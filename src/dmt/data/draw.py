@@ -22,11 +22,13 @@ def split_classes(config: Config, data: DataSet) -> Split:
         ConfigError: more is asked for than there is.
         DataError: a list that cannot be read, or names an image without a label.
     """
-    labels = data.train.labels(range(len(data.train))).numpy()
-    unlabeled = _unlabeled(config, data)
-    if unlabeled is not None:
-        # Their labels are not looked at, not even to draw a balanced set.
-        labels[list(unlabeled)] = UNLABELED
+    known = data.train.labels(range(len(data.train))).numpy()
+    labels, unlabeled = known.copy(), _unlabeled(config, data)
+    hidden = np.zeros(len(labels), dtype=bool)
+    hidden[list(unlabeled or ())] = True  # their labels are not looked at, not even to draw a balanced set
+    if data.labeled is not None and config.data.labeled is None:
+        hidden |= ~np.isin(np.arange(len(labels)), data.labeled)
+    labels[hidden] = UNLABELED
     arguments = _common(config) | {
         "num_classes": data.num_classes,
         "generator": generator(config.split_seed, "split"),
@@ -35,7 +37,8 @@ def split_classes(config: Config, data: DataSet) -> Split:
     if unlabeled is not None:
         arguments["num_unlabeled"] = None  # taken from the list below
     if config.data.labeled is not None:
-        listed = read_labeled_keys(_labeled_list(config, data), data.train, labels)
+        listed = read_labeled_keys(_labeled_list(config, data), data.train, known)
+        check_disjoint({"the labeled list": listed.tolist(), "the unlabeled list": unlabeled or ()}, data.train)
         split = split_known(listed, labels, **arguments)
     elif config.data.num_labeled is None:
         split = split_known(np.flatnonzero(labels != UNLABELED), labels, **arguments)

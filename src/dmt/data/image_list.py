@@ -17,6 +17,9 @@ from dmt.data.problems import refuse
 from dmt.errors import DataError
 from dmt.types import UNLABELED
 
+Measured = tuple[str, tuple[int, int]]
+"""An image's file, and its height and width."""
+
 
 @dataclass(frozen=True)
 class FilesBelow(Sequence[Path]):
@@ -85,7 +88,7 @@ class ListedImages:
         return self.keys[index]
 
     def size(self, index: int) -> tuple[int, int]:
-        """Height and width as `images` gives them; of the file itself only the header is read, once."""
+        """Height and width as `images` gives them; of a file that is a picture only the header is read, once."""
         if self.image_size is not None:
             return self.image_size
         if index not in self._sizes:
@@ -100,22 +103,28 @@ class ListedImages:
         """Every image that has a class."""
         return (self.truth != UNLABELED).numpy()
 
-    def check_sizes(self) -> None:
+    def check_sizes(self, first: Measured | None = None) -> Measured | None:
         """Refuse images of several sizes where nothing brings them to one; what cannot be read is found later.
+
+        Args:
+            first: an image of another part that these are held against.
+
+        Returns:
+            The image that all were held against.
 
         Raises:
             DataError: two images differ.
         """
-        first: tuple[int, tuple[int, int]] | None = None
         for index in range(len(self) if self.image_size is None else 0):
+            source = str(self.sources[index])
             try:
                 size = self.size(index)
             except DataError:
                 continue
-            first = first or (index, size)
+            first = first or (source, size)
             if size != first[1]:
-                source, other = str(self.sources[index]), str(self.sources[first[0]])
-                refuse(different_sizes(source, size, other, first[1]), "several-sizes", source)
+                refuse(different_sizes(source, size, *first), "several-sizes", source)
+        return first
 
     def _image(self, index: int) -> Tensor:
         image = self.rule.read(self.sources[index])

@@ -41,7 +41,7 @@ class ImageSet(Protocol):
         """The image's name in split files and stores: the same in every run."""
 
     def size(self, index: int) -> tuple[int, int]:
-        """Height and width of an image, at little cost."""
+        """Height and width of an image, at little cost where its file's header tells them."""
 
     def known(self) -> np.ndarray:
         """`(N,)` bool: whose true label is known, at little cost."""

@@ -63,6 +63,18 @@ def pixel_rule(config: DataConfig) -> PixelRule:
     return PixelRule(channels=config.channels or 3, value_range=(low, high))
 
 
+def check_names(keys: Sequence[str]) -> None:
+    """Refuse names that a run folder's lists, which are UTF-8, cannot hold.
+
+    Raises:
+        DataError: with the first one.
+    """
+    for key in keys:
+        if not key.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in key):
+            shown = key.encode("utf-8", "backslashreplace").decode("utf-8")
+            refuse(DataError(f"The name of {shown} is no UTF-8 text; rename the file."), "file-name", shown)
+
+
 def classified(listing: Listing, config: DataConfig, image_size: tuple[int, int] | None) -> DataSet:
     """A data set for classification.
 
@@ -73,6 +85,7 @@ def classified(listing: Listing, config: DataConfig, image_size: tuple[int, int]
         DataError: labels, parts or files that do not go together.
     """
     listing = _with_shards(listing, config)
+    check_names(listing.keys)
     names = _class_names(listing, config)
     truth = _truth(listing, names)
     parts = _parts(listing, config)
@@ -88,10 +101,10 @@ def classified(listing: Listing, config: DataConfig, image_size: tuple[int, int]
             image_size=image_size,
         )
 
-    sets = {part: images(part) for part in PARTS}
+    sets, first = {part: images(part) for part in PARTS}, None
     _check_train(sets["train"], listing, names)
     for part in PARTS:
-        sets[part].check_sizes()
+        first = sets[part].check_sizes(first)
         if part != "train":
             _check_scored(sets[part], part)
     mean, std = measured(sets["train"])

@@ -93,7 +93,7 @@ def read_manifest(file: Path, *, allow_outside: bool) -> Table:
     paths = [posix((path or "").strip()) for path in columns[_PATH]]
     table = Table(
         file=file,
-        paths=paths if allow_outside else _below(paths, file.parent),
+        paths=paths if allow_outside else below(paths, file.parent),
         labels=[label.strip() or None if label is not None else None for label in columns[_LABEL]],
         parts=[(part or "").strip().lower() for part in columns[_SPLIT]],
         lines_before=lines_before,
@@ -256,7 +256,7 @@ def _check_parts(table: Table) -> None:
             )
 
 
-def _below(paths: Sequence[str], folder: Path) -> list[str]:
+def below(paths: Sequence[str], folder: Path) -> list[str]:
     """Paths relative to a folder where they are absolute and lead into it."""
     places = [f"{place.as_posix().rstrip('/')}/" for place in (folder.absolute(), folder.resolve())]
     return [

@@ -9,7 +9,7 @@ import numpy as np
 from dmt.config_sections import DataConfig
 from dmt.data.class_lists import ClassList
 from dmt.data.images import DataSet, measured
-from dmt.data.listing import pixel_rule
+from dmt.data.listing import check_names, pixel_rule
 from dmt.data.mask_coding import plain_coding, voc_palette
 from dmt.data.mask_sets import PHOTO_MEAN, PHOTO_STD
 from dmt.data.masked_images import ImageFile, MaskedImages, count_pixels
@@ -70,6 +70,7 @@ def segmented(
         image_size=image_size,
         rule=pixel_rule(config),
     )
+    check_names([everything.key(index) for index in range(len(everything))])
     everything.check_sizes(tolerant=config.max_unreadable > 0)
     return _data_set(everything, parts(everything), listing, name=config.name)
 

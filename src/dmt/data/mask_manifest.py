@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dmt.config_sections import DataConfig
 from dmt.data.class_lists import load_class_list
 from dmt.data.images import DataSet
-from dmt.data.manifest import Table, check_paths, posix, read_manifest
+from dmt.data.manifest import Table, below, check_paths, posix, read_manifest
 from dmt.data.mask_listing import MaskListing, segmented
 from dmt.data.mask_sets import root_folder
 from dmt.data.mask_sources import MaskFile
@@ -27,8 +27,9 @@ def mask_manifest(config: DataConfig, image_size: tuple[int, int] | None) -> Dat
         if getattr(config, key) is not None:
             raise ConfigError(f"data.{key} has no effect on a manifest: its column `split` says what is what.")
     with_mask = [index for index, mask in enumerate(table.labels) if mask is not None]
+    masks = [posix(str(table.labels[index])) for index in with_mask]
     check_paths(
-        [posix(str(table.labels[index])) for index in with_mask],
+        masks if config.allow_outside else below(masks, table.folder),
         table.folder,
         lambda position: table.place(with_mask[position]),
         allow_outside=config.allow_outside,
@@ -49,7 +50,4 @@ def _files(table: Table) -> list[ImageFile]:
 
 
 def _parts(table: Table, everything: MaskedImages) -> Mapping[str, Sequence[int]]:
-    return {
-        part: [index for index in range(len(everything)) if table.parts[index] == part]
-        for part in ("validation", "test")
-    }
+    return {part: [index for index, own in enumerate(table.parts) if own == part] for part in ("validation", "test")}

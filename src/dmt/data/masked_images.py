@@ -76,7 +76,7 @@ class MaskedImages:
         return self.files[index].key
 
     def size(self, index: int) -> tuple[int, int]:
-        """Height and width as `images` gives them; of the file itself only the header is read, once."""
+        """Height and width as `images` gives them; of a file that is a picture only the header is read, once."""
         return self._file_size(index) if self.image_size is None else self.image_size
 
     def source(self, index: int) -> Readable:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 DEFAULT_BYTES = 256 * 2**20
-"""Of each process that loads images: room for 1,500 images of 180x240 with their masks."""
+"""Of each image set, in each process that loads images: room for 1,500 images of 180x240 with their masks."""
 
 
 @dataclass

@@ -31,6 +31,10 @@ from dmt.types import IGNORE_INDEX, Prediction, PseudoSpec
 INDEX = "index.parquet"
 HISTOGRAM = "histogram.parquet"
 
+_INSTEAD = {"..": "__up__", "/": "__root__"}
+"""Of the parts of a key that would lead out of the store's folder, for images that lie outside their list's folder."""
+
+
 Palette = Sequence[tuple[int, int, int]]
 """An RGB color for each class."""
 
@@ -219,11 +223,8 @@ def default_palette(num_classes: int) -> Palette:
 def _check_keys(keys: Sequence[str], folder: Path) -> None:
     paths: dict[Path, str] = {}
     for key in keys:
-        parts = PurePosixPath(key)
-        if not parts.name or parts.is_absolute() or ".." in parts.parts or "\0" in key:
-            raise DataError(
-                f"The image key {key!r} would name a file outside {folder}; a key is a relative path without '..'."
-            )
+        if PurePosixPath(key).name in ("", "..") or "\0" in key:
+            raise DataError(f"The image key {key!r} cannot name a file in {folder}; it is no path of an image.")
         path, _ = _paths(folder, key)
         if path in paths:
             raise DataError(
@@ -233,8 +234,9 @@ def _check_keys(keys: Sequence[str], folder: Path) -> None:
 
 
 def _paths(folder: Path, key: str) -> tuple[Path, Path]:
-    """Where an image's labels and its codes are."""
-    return folder / "labels" / f"{key}.png", folder / "codes" / f"{key}.png"
+    """Where an image's labels and its codes are: below the folder, also of an image that lies elsewhere."""
+    below = Path(*(_INSTEAD.get(part, part) for part in PurePosixPath(f"{key}.png").parts))
+    return folder / "labels" / below, folder / "codes" / below
 
 
 def _flat_palette(palette: Palette) -> list[int]:

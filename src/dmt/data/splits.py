@@ -147,7 +147,10 @@ def folds(
         ConfigError: fewer labels than folds.
     """
     if not 2 <= num_folds <= len(labeled):
-        raise ConfigError(f"validation.num_folds is {num_folds}; with {len(labeled)} labels, 2..{len(labeled)} fit.")
+        raise ConfigError(
+            f"validation.num_folds is {num_folds}; with {len(labeled)} labels, 2..{len(labeled)} fit. "
+            "validation.source=none does without."
+        )
     members = np.asarray(labeled, dtype=np.int64)
     shuffled = generator.permutation(members)
     by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
