@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from dmt.check import fingerprints
 from dmt.check.fingerprints import DISTANCE, LOOSE_DISTANCE, fingerprint, hamming, near_pairs
 
 
@@ -62,8 +63,18 @@ def test_nothing_and_too_much() -> None:
     none = np.empty(0, dtype=np.uint64)
     assert near_pairs(none, hashes(5, seed=0, spread=0))[0].shape == (0, 2)
     alike = np.zeros(3000, dtype=np.uint64)
-    _, is_whole = near_pairs(alike, alike, at_most=10_000)
+    found, is_whole = near_pairs(alike, alike, at_most=10_000)
     assert not is_whole
+    assert len(found) > 10_000
+
+
+def test_a_camera_that_stands_still_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    alike = np.zeros(300, dtype=np.uint64)
+    assert (len(near_pairs(alike, alike)[0]), near_pairs(alike, alike)[1]) == (90_000, True)
+    monkeypatch.setattr(fingerprints, "MAX_NEAR", 50_000)
+    found, is_whole = near_pairs(alike, alike)
+    assert not is_whole
+    assert len(np.unique(found, axis=0)) == len(found) > 50_000
 
 
 def test_distances_are_counted_bit_by_bit() -> None:

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from tiny_masks import photo, save
 
 from dmt.data.image_files import IMAGE_SUFFIXES, list_files, read_image, read_size, tell_other_images
 from dmt.data.mask_coding import plain_coding
+from dmt.data.pixels import read_bands
 from dmt.errors import DataError
 
 COLOR = photo(0)
@@ -92,6 +94,17 @@ def test_colors_of_another_kind(tmp_path: Path) -> None:
     path = write(tmp_path / "x.tif", Image.merge("LAB", [Image.fromarray(GRAY)] * 3))
     with pytest.raises(DataError, match=r"x\.tif is a PIL image of mode LAB; 8-bit modes.*0\.\.255"):
         read_image(path)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_tiff_that_asks_to_be_turned_is_read_as_it_is_stored(tmp_path: Path, orientation: int) -> None:
+    """As its bands are read, and so that a mask beside it fits."""
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    tag = (274, "H", 1, orientation, True)
+    tifffile.imwrite(tmp_path / "x.tif", pixels, photometric="rgb", extratags=[tag])
+    assert np.array_equal(read_image(tmp_path / "x.tif").permute(1, 2, 0).numpy(), pixels)
+    assert read_size(tmp_path / "x.tif") == (5, 7)
+    assert np.array_equal(read_bands(tmp_path / "x.tif"), pixels)
 
 
 def tiff(path: Path, pixels: np.ndarray, *, extra: tuple[int, ...] = (), photometric: int = 2) -> Path:

@@ -255,3 +255,20 @@ def test_what_stops_a_prediction_leaves_nothing_half_done(
 
 def test_the_command_line_and_the_library_overlap_alike() -> None:
     assert DEFAULT_OVERLAP == OVERLAP
+
+
+def test_an_evaluation_is_written_over_another_one_alone(call: Call, digits_run: Path, tmp_path: Path) -> None:
+    assert call("evaluate", digits_run, "-o", "figures.json")[0] == 0
+    assert call("evaluate", digits_run, "-o", "figures.json")[0] == 0
+    for name, text in (("mine.yaml", "seed: 1\n"), ("mine.json", "{}")):
+        (tmp_path / name).write_text(text)
+        status, _, err = call("evaluate", digits_run, "-o", name)
+        assert (status, (tmp_path / name).read_text()) == (2, text)
+        assert f"{name} is there already, and no evaluation has written it" in err
+
+
+def test_names_that_look_like_markup_are_shown_as_they_are(call: Call, digits_run: Path) -> None:
+    for name in ("odd/a\\[/b]", "[red]x", "\\[b]c"):
+        status, _, err = call("predict", digits_run, name, "-o", "o.csv")
+        assert status == 2
+        assert name in err

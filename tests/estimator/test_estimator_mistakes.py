@@ -9,6 +9,7 @@ from tiny_estimators import classifier, hidden, stripes
 from dmt.errors import ConfigError, DataError
 
 X, Y = stripes()
+TEXTS = np.array(["0", "1", "2"])[Y]
 FLAT = X.reshape(len(X), -1)
 
 
@@ -76,3 +77,22 @@ def test_mistakes_in_predict_are_told() -> None:
 def test_users_mistakes_are_of_the_programs_family() -> None:
     with pytest.raises(ConfigError, match=r"optimizer\.name"):
         classifier(optimizer="adam").fit(X, hidden(Y))
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Any:
+    return classifier().fit(X, hidden(Y))
+
+
+@pytest.mark.parametrize(
+    ("labels", "weights", "words"),
+    [
+        (Y[:50], None, "inconsistent numbers of samples"),
+        (Y, np.ones(50), "inconsistent numbers of samples"),
+        (Y, np.zeros(60), "The sample_weight of every label is 0"),
+        (TEXTS, None, "y is of text where the labels in `fit` were numbers"),
+    ],
+)
+def test_what_cannot_be_scored_by_is_a_value_error(fitted: Any, labels: Any, weights: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        fitted.score(X, labels, sample_weight=weights)

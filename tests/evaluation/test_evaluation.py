@@ -118,6 +118,13 @@ def test_a_folder_of_ones_own(masks_run: Path, tmp_path: Path) -> None:
     assert found.confusion.sum() == sum(len(whole.labels([k]).flatten()) for k in range(4))
 
 
+def test_a_folder_without_a_list_of_classes_has_the_models(masks_run: Path, tmp_path: Path) -> None:
+    write_folder(tmp_path / "other")
+    (tmp_path / "other/classes.txt").unlink()
+    labeled = labeled_set(dmt.load(masks_run).description, data=str(tmp_path / "other"))
+    assert labeled.model_class.tolist() == [0, 1, 2]
+
+
 def table_of_digits(root: Path) -> Path:
     """One image of each class."""
     for digit in range(10):

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ from torch import Tensor, nn
 import dmt
 from dmt.config_sections import DataConfig
 from dmt.data.catalog import load_dataset
-from dmt.data.images import resize
-from dmt.errors import ConfigError, ExportError
-from dmt.export import export_bundle, export_onnx
+from dmt.data.images import ArrayImages, resize
+from dmt.errors import ConfigError, DataError, ExportError
+from dmt.export import bundles, export_bundle, export_onnx
 from dmt.export.onnx_file import onnx_of, session
 from dmt.models.network import Network, Preprocessing
 
@@ -209,6 +210,21 @@ def test_a_missing_package_names_the_extra(digits_run: Path, tmp_path: Path, mon
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ConfigError, match=r"pip install 'dmt-ssl\[onnx\]'"):
         export_onnx(digits_run, tmp_path / "out")
+
+
+def test_images_that_cannot_be_read_are_passed_over(tmp_path: Path) -> None:
+    pixels = torch.arange(20)[:, None, None, None].expand(-1, 1, 2, 2).to(torch.uint8).contiguous()
+
+    class Damaged(ArrayImages):
+        def images(self, indices: Sequence[int]) -> torch.Tensor:
+            if set(indices) & {0, 19}:
+                raise DataError("cannot be read")
+            return super().images(indices)
+
+    readable = list(bundles._evenly_readable(Damaged(pixels, torch.zeros(20, dtype=torch.int64), "train")))
+    places = [int(one[0, 0, 0]) for one in readable]
+    assert places[:8] == [2, 4, 6, 8, 10, 12, 14, 16]
+    assert sorted(places) == list(range(1, 19))
 
 
 def test_a_bundle_needs_real_images(digits_run: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from dmt.data.catalog import load_dataset
 from dmt.data.draw import split_classes, split_masks
 from dmt.data.images import DataSet, ImageSet
 from dmt.errors import DataError
-from dmt.init import Start, start, write
+from dmt.init import Start, pixels, start, write
 from dmt.init.layouts import KNOWN, layouts_of
 from dmt.run import run
 
@@ -200,6 +200,54 @@ def test_a_table_of_masks_in_another_folder(tmp_path: Path) -> None:
     short = {"supervised": Duration(steps=1), "duration": Duration(steps=1)}
     run(config.model_copy(update=short), run_dir=tmp_path / "run")
     assert len(list((tmp_path / "run" / "rounds" / "1" / "a" / "pseudo_labels" / "labels").rglob("3.jpg.png"))) == 1
+
+
+def test_masks_of_values_that_are_no_numbers_of_classes_are_told(tmp_path: Path) -> None:
+    masked(tmp_path / "data", values=(0, 128))
+    with pytest.raises(
+        DataError, match=r"hold the values 0, 128, which would be 129 classes.* with 0 \.\. 1, or name all"
+    ):
+        begun(tmp_path / "data", tmp_path)
+
+
+@pytest.mark.parametrize("masks", ["masks", "Labels"])
+def test_parts_of_images_and_masks_are_no_classes(masks: str, tmp_path: Path) -> None:
+    masked(tmp_path / "data")
+    for part in ("train", "val"):
+        for name in ("images", "masks"):
+            shutil.copytree(tmp_path / "data" / name, tmp_path / "parts" / part / (name if name == "images" else masks))
+    with pytest.raises(DataError, match="which look like images and their masks, and would be two classes"):
+        begun(tmp_path / "parts", tmp_path)
+
+
+def test_parts_below_images_are_told(tmp_path: Path) -> None:
+    masked(tmp_path / "data")
+    for name in ("images", "masks"):
+        shutil.copytree(tmp_path / "data" / name, tmp_path / "parts" / name / "train")
+        shutil.copytree(tmp_path / "data" / name, tmp_path / "parts" / name / "test")
+    (tmp_path / "parts" / "classes.txt").write_text("sky\nsea\nsand\n")
+    found, _ = begun(tmp_path / "parts", tmp_path)
+    assert not any("images/test are training images" in line for line in found.seen()), "there is a list"
+    (tmp_path / "parts" / "classes.txt").unlink()
+    found, _ = begun(tmp_path / "parts", tmp_path)
+    assert any("images/test are training images" in line for line in [*found.seen(), *found.layout.hints])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (2e-6, 0.9999, (0.0, 1.0)),
+        (-0.97, 0.2, (-1.0, 1.0)),
+        (-3.274, 11.93, (-4.0, 12.0)),
+        (0.0, 1834.2, (0.0, 1900.0)),
+        (7.0, 7.0, (7.0, 8.0)),
+    ],
+)
+def test_ranges_of_real_numbers_have_room_for_files_that_were_not_looked_at(
+    low: float, high: float, expected: tuple[float, float]
+) -> None:
+    extent = pixels._Extent(Path("x.npy"), np.dtype(np.float32), 1, low, high)
+    assert pixels._range([extent]) == expected
 
 
 @pytest.mark.parametrize(

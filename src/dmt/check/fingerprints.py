@@ -23,6 +23,8 @@ _FLAT = 2.0
 """Levels of 255: a picture whose cells vary less has no shape that a hash could tell."""
 _BANDS = 6
 _CHUNK = 2**20
+MAX_NEAR = 100_000
+"""Pairs of like pictures to look for; frames of a camera that stands still are all alike."""
 MAX_COMPARED = 2 * 10**8
 """Pairs whose bits are counted at most: a set in which everything looks alike has no use for a full list."""
 
@@ -123,17 +125,23 @@ def near_pairs(
         `(k, 2)` int64, positions in `ours` and in `theirs`, sorted; and whether that are all of them.
     """
     assert distance <= _BANDS - 2
-    found = np.empty((0, 2), dtype=np.int64)
-    compared = 0
+    width = max(1, len(theirs))
+    found = np.empty(0, dtype=np.int64)  # a pair as one number
+    compared, is_whole = 0, True
     for mask in _band_masks():
+        near, num_near = [found], 0
         for pairs in _sharing(ours & mask, theirs & mask):
             compared += len(pairs)
-            near = pairs[hamming(ours[pairs[:, 0]], theirs[pairs[:, 1]]) <= distance]
-            if len(near):
-                found = np.unique(np.concatenate([found, near]), axis=0)
-            if compared > at_most:
-                return found, False
-    return found, True
+            alike = pairs[hamming(ours[pairs[:, 0]], theirs[pairs[:, 1]]) <= distance]
+            near.append(alike[:, 0] * width + alike[:, 1])
+            num_near += len(alike)
+            is_whole = compared <= at_most and num_near <= MAX_NEAR
+            if not is_whole:
+                break
+        found = np.unique(np.concatenate(near))
+        if not is_whole:
+            break
+    return np.stack(np.divmod(found, width), axis=1), is_whole
 
 
 def hamming(one: np.ndarray, other: np.ndarray) -> np.ndarray:

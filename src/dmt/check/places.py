@@ -202,8 +202,9 @@ def _described(images: ImageSet, index: int, *, channels: int) -> tuple[tuple[in
 
 
 def _is_rotated(image: Image.Image) -> bool:
-    # TIFFs are rotated when they are read; and without EXIF at hand, a PNG would be decoded to look for it at its end.
-    if image.format == "TIFF" or "exif" not in image.info:
+    if "orientation" in image.info:  # a TIFF
+        return True
+    if image.format == "TIFF" or "exif" not in image.info:  # without it at hand, a PNG would be decoded to find it
         return False
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # broken EXIF says nothing

@@ -1,5 +1,6 @@
 """`dmt evaluate`: figures of a trained model on a labeled set, with their intervals."""
 
+import json
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +13,7 @@ from rich.table import Table
 from dmt.cli.examples import add_examples
 from dmt.cli.live import LiveView
 from dmt.cli.models import DEFAULT_OVERLAP, BatchSize, Ensemble, ModelPath, Overlap, WindowSize, Workers, window_of
+from dmt.errors import ConfigError
 
 if TYPE_CHECKING:
     from dmt.evaluation import Evaluation, Figure
@@ -76,6 +78,7 @@ def evaluate(
 
     if output is not None:
         check_output(output)
+        _check_is_ours(output)
     predictor = load(model, ensemble=ensemble, window=window_of(window, overlap))
     labeled = labeled_set(
         predictor.description,
@@ -91,6 +94,22 @@ def evaluate(
     if output is not None:
         write_json(output, found.as_json())
         console.print(f"Everything is in [bold]{escape(str(output))}[/].", soft_wrap=True)
+
+
+def _check_is_ours(output: Path) -> None:
+    """Refuse to write over a file that no evaluation has written.
+
+    Raises:
+        ConfigError: it is one.
+    """
+    if not output.exists():
+        return
+    try:
+        found = json.loads(output.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = None
+    if not (isinstance(found, dict) and {"format", "figures", "bootstrap"} <= found.keys()):
+        raise ConfigError(f"{output} is there already, and no evaluation has written it. Name another file with -o.")
 
 
 add_examples(evaluate, EXAMPLES)

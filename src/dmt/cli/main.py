@@ -1,5 +1,6 @@
 """The command `dmt`: its subcommands, and how it leaves when something goes wrong."""
 
+import io
 import sys
 import tempfile
 import traceback
@@ -9,6 +10,7 @@ from typing import Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from dmt import __version__
 from dmt.cli import check, compare, config, demo, evaluate, export, init, listing, predict, train
@@ -21,7 +23,7 @@ UsageError: Any = typer.BadParameter.__mro__[1]
 INTERRUPTED = 130
 STOPPED = 4
 RESUME = "The same command goes on where it stopped."
-REPEAT = "The same command starts again; nothing half done was left."
+REPEAT = "The same command starts again; files that were finished by then are left."
 LESS_MEMORY = "lower batch.size, in a new run folder, if it happens again"
 LESS_IMAGE = "a smaller --batch-size or --window needs less"
 _TRAINING = ("train", "demo", "compare")
@@ -59,6 +61,8 @@ def _options(version: bool = typer.Option(False, "--version", help="Print the ve
 
 def main() -> None:
     """Run the command line and leave with an exit status (docs/reliability.md)."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr has it: file names may be no text
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     with warnings.catch_warnings():
         warnings.simplefilter("default", UserWarning)
@@ -109,7 +113,7 @@ def _shortage(error: Exception) -> str:
 
 def _plain(message: Any) -> str:
     """Text that rich shows as it is."""
-    return str(message).replace("[", r"\[")
+    return escape(str(message))
 
 
 def _log_traceback() -> Path:

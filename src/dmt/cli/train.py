@@ -1,5 +1,6 @@
 """`dmt train`: one run, from a preset or a file to its report."""
 
+import shlex
 import signal
 import warnings
 from collections.abc import Sequence
@@ -98,7 +99,8 @@ def train_and_print(
         with LiveView(console) as view, orderly_stop(stop_on):
             result = run(config, run_dir=folder, observer=view)
     except StoppedError as error:
-        raise StoppedError(f"{error} To go on: dmt train --resume {folder}", exit_status=error.exit_status) from None
+        command = shlex.join(["dmt", "train", "--resume", str(folder)])
+        raise StoppedError(f"{error} To go on: {command}", exit_status=error.exit_status) from None
     if not is_main_process():
         return result
     console.print(result_table(result))

@@ -1,6 +1,6 @@
 """One's own images in a folder for each class: `data.name=folder` in classification."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,12 +115,25 @@ def _check_names(root: Path, bare: Sequence[str]) -> None:
     for name, known in meant.items():
         if not bare and next(walk_files(root / name, FILE_SUFFIXES), None) is not None:
             raise DataError(f"The images in {root / name} would be left out: {parts}. Put them into {root / known}.")
-    lower = {name.lower() for name in bare}
-    if len(lower) == 2 and "images" in lower and lower & _LIKE_MASKS:
+    if _are_masks(bare):
         raise DataError(
             f"{root} holds {' and '.join(bare)}, which look like images and their masks, and would be two classes. For "
             "masks, call the folders images and masks, and set task: segmentation; classes go into labeled/CLASS."
         )
+    for part in (root / name for name in _FOLDERS if (root / name).is_dir()):
+        inside = sorted(path.name for path in part.iterdir() if path.is_dir())
+        if _are_masks(inside):
+            raise DataError(
+                f"{part} holds {' and '.join(inside)}, which look like images and their masks, and would be two "
+                f"classes. For masks, put all images into {root / 'images'} and all masks, under the same names, into "
+                f"{root / 'masks'}, name those of val and test in val.txt and test.txt, and set task: segmentation."
+            )
+
+
+def _are_masks(names: Collection[str]) -> bool:
+    """Whether folders of these names, and no others, hold images and what is to be found on them."""
+    lower = {name.lower() for name in names}
+    return len(lower) == 2 and "images" in lower and bool(lower & _LIKE_MASKS)
 
 
 def _is_same(one: Path, other: Path) -> bool:

@@ -11,7 +11,7 @@ from typing import BinaryIO, Literal, Protocol
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import BITSPERSAMPLE, EXTRASAMPLES, PHOTOMETRIC_INTERPRETATION, SAMPLESPERPIXEL, TiffImageFile
 from torch import Tensor
@@ -27,6 +27,16 @@ _OTHER_IMAGES = frozenset({".gif", ".heic", ".heif", ".avif", ".jfif", ".jp2", "
 
 _COLOR_BANDS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}
 """Of a TIFF, by its PhotometricInterpretation: gray, gray, RGB, palette, CMYK, YCbCr, Lab."""
+_TURNED_BACK = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+"""From a picture as its orientation asks for it to the one that is stored."""
 _ALPHA = (1, 2)
 """A TIFF's ExtraSamples where the band after the colors is transparency; 0 says nothing of what it is."""
 _PNG_DEPTH_AT = 24
@@ -156,7 +166,10 @@ def read_image(path: Readable) -> Tensor:
 
 @contextmanager
 def opened(path: Readable) -> Iterator[Image.Image]:
-    """An image file, not yet decoded; whatever goes wrong with it inside the `with` is a `DataError`.
+    """An image file as it is stored; whatever goes wrong with it inside the `with` is a `DataError`.
+
+    It is not decoded yet, but for a TIFF that asks to be turned, which Pillow does: that is turned back, and its `info`
+    has the `orientation`.
 
     Raises:
         DataError: it has several pages, more than 8 bits a channel, or bands that are no colors: Pillow would drop
@@ -167,7 +180,7 @@ def opened(path: Readable) -> Iterator[Image.Image]:
             _check_one_page(image, path)
             _check_depth(image, path)
             _check_bands(image, path)
-            yield image
+            yield _as_stored(image)
     except DataError:
         raise
     except UnidentifiedImageError as error:
@@ -177,6 +190,16 @@ def opened(path: Readable) -> Iterator[Image.Image]:
         ) from error
     except _READ_ERRORS as error:
         raise unreadable(path, error) from error
+
+
+def _as_stored(image: Image.Image) -> Image.Image:
+    orientation = image.tag_v2.get(ExifTags.Base.Orientation) if isinstance(image, TiffImageFile) else None
+    if orientation not in _TURNED_BACK:
+        return image
+    image.load()
+    stored = image.transpose(_TURNED_BACK[orientation])
+    stored.info["orientation"] = orientation
+    return stored
 
 
 def unreadable(path: Readable, error: Exception) -> DataError:

@@ -165,12 +165,24 @@ class SemiSupervisedClassifier(ClassifierMixin, Estimator):  # type: ignore[misc
         """Share of the labeled samples that are predicted right, from 0 to 1; others count nothing.
 
         Raises:
-            ValueError: no sample has a label, or X does not fit what was seen in `fit`.
+            ValueError: no sample has a label or a weight, X does not fit what was seen in `fit`, or y is of text where
+                that was of numbers, or the other way round.
         """
         labels = check_labels(y)
         known = is_known(labels)
         if not known.any():
             raise DataError("No entry of y is a label, so there is nothing to score by.")
+        check_consistent_length(X, labels, sample_weight)
+        if sample_weight is not None and not np.any(np.asarray(sample_weight)[known]):
+            raise DataError("The sample_weight of every label is 0, so there is nothing to score by.")
+        check_is_fitted(self)
+        are_texts = [
+            {isinstance(one, str) for one in some} for some in (self.classes_.tolist(), labels[known].tolist())
+        ]
+        if are_texts[0].isdisjoint(are_texts[1]):
+            raise DataError(
+                "y is of text where the labels in `fit` were numbers, or the other way round; use one kind."
+            )
         right = [one == other for one, other in zip(self.predict(X)[known], labels[known], strict=True)]
         weights = None if sample_weight is None else np.asarray(sample_weight)[known]
         return float(np.average(right, weights=weights))

@@ -12,6 +12,7 @@ from torch import Tensor
 from dmt.config_files import did_you_mean, load_config
 from dmt.config_sections import DataConfig
 from dmt.data.catalog import DATASETS, load_dataset
+from dmt.data.class_lists import CLASS_LIST
 from dmt.data.images import DataSet, ImageSet
 from dmt.data.parts import Part
 from dmt.errors import ConfigError, DataError
@@ -100,7 +101,19 @@ def _data_config(
             changes["channels"] = description.input.channels
         if config.value_range is None and description.input.value_range is not None:
             changes["value_range"] = list(description.input.value_range)
+        if description.task == "segmentation" and config.class_names is None and not _names_classes(config):
+            changes["class_names"] = list(
+                description.class_names
+            )  # as `dmt init` guesses them where nothing names them
     return config.model_copy(update=changes)
+
+
+def _names_classes(config: DataConfig) -> bool:
+    """Whether there is a list of classes beside one's own masks, or a reader that finds them elsewhere."""
+    if config.name not in ("folder", "manifest") or config.root is None:
+        return True
+    root = Path(config.root).expanduser()
+    return ((root if root.is_dir() else root.parent) / CLASS_LIST).is_file()
 
 
 def _base(task: str, run: Path | None, data: str | None, overrides: Sequence[str]) -> dict[str, Any]:

@@ -56,8 +56,8 @@ def image_row(label: np.ndarray, confidence: np.ndarray, target: np.ndarray, *, 
     known = (target >= 0) & (target < num_classes)
     label, confidence, target = label[known], confidence[known].astype(np.float64), target[known]
     right, bins = label == target, calibration_bins(confidence, num_bins=NUM_BINS)
+    pairs, counts = np.unique(target * num_classes + label, return_counts=True)  # few of the many that there may be
     pieces: list[np.ndarray] = [
-        np.bincount(target * num_classes + label, minlength=num_classes**2),
         np.bincount(bins, minlength=NUM_BINS),
         np.bincount(bins, weights=confidence, minlength=NUM_BINS),
         np.bincount(bins, weights=right, minlength=NUM_BINS),
@@ -65,7 +65,7 @@ def image_row(label: np.ndarray, confidence: np.ndarray, target: np.ndarray, *, 
     ]
     sums: np.ndarray = np.concatenate(pieces)
     places = np.flatnonzero(sums)
-    return Row(places, sums[places])
+    return Row(np.concatenate([pairs, num_classes**2 + places]), np.concatenate([counts, sums[places]]))
 
 
 def stack(rows: list[Row], columns: Columns) -> sparse.csr_matrix:

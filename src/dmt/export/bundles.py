@@ -1,16 +1,17 @@
 """Writing a model's folder: as a bundle, or as an ONNX file that was held against PyTorch."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from dmt.config_files import load_config
+from dmt.data.images import ImageSet
 from dmt.data.input_files import find_inputs
-from dmt.data.unreadable import first_readable
 from dmt.errors import ConfigError, DataError
 from dmt.export.card import model_card
 from dmt.export.onnx_file import INPUT, OUTPUT, Agreement, onnx_of, require_extra
@@ -102,14 +103,23 @@ def _real_images(bundle: Bundle, given: Sequence[str | Path]) -> list[Tensor]:
     try:
         data = load_data(load_config(bundle.source / "config.yaml"), None)
         images = data.test if data.test is not None and len(data.test) else data.train
-        first_readable(images)
+        found = list(islice(_evenly_readable(images), NUM_IMAGES))
     except (DataError, ConfigError) as error:
         raise ConfigError(
             f"The run's own images cannot be loaded ({error}). Give some real ones to try the exported file on: "
             "--images FILE or FOLDER."
         ) from error
-    positions = torch.linspace(0, len(images) - 1, min(len(images), NUM_IMAGES)).round().int().tolist()
-    return [images.images([position])[0] for position in positions]
+    if not found:
+        raise ConfigError("None of the run's own images can be read. Give some: --images FILE or FOLDER.")
+    return found
+
+
+def _evenly_readable(images: ImageSet) -> Iterator[Tensor]:
+    """Images from all over the set, but for those that cannot be read, which a run may have left out."""
+    step = max(1, len(images) // NUM_IMAGES)
+    for position in (index for start in range(step) for index in range(start, len(images), step)):
+        with suppress(DataError):
+            yield images.images([position])[0]
 
 
 def _metadata(description: Description, what: str) -> dict[str, str]:

@@ -81,6 +81,10 @@ class Facts:
         )
 
 
+_VALUES_SHOWN = 10
+"""Of masks, in a message."""
+
+
 def facts_of(layout: Layout) -> Facts:
     """Load what a layout promises.
 
@@ -167,4 +171,12 @@ def _guessed_classes(data: dict[str, Any]) -> list[str]:
             f"the masks hold the value 0 alone, and {IGNORE_INDEX}, which means ignored. The value of a pixel is its "
             "class: save a mask of one thing with 0 and 1."
         )
-    return every[: int(values.max()) + 1]
+    highest = int(values.max())
+    if highest >= 2 * len(values):
+        shown = ", ".join(map(str, values[:_VALUES_SHOWN].tolist())) + (", ..." if len(values) > _VALUES_SHOWN else "")
+        raise DataError(
+            f"the masks hold the values {shown}, which would be {highest + 1} classes, most of them without a pixel. "
+            f"The value of a pixel is the number of its class: save the masks anew with 0 .. {len(values) - 1}, or "
+            f"name all {highest + 1} classes in {CLASS_LIST}."
+        )
+    return every[: highest + 1]

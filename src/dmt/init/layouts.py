@@ -143,11 +143,19 @@ def _mask_folder(path: Path) -> Iterator[Layout]:
         return
     lists = [name for name in _LISTS if (path / name).is_file()]
     told = f", and {', '.join(lists)}" if lists else ""
+    aside = [name for name in ("val", "validation", "test") if (path / "images" / name).is_dir()]
+    hints = [
+        f"The images of images/{name} are training images like all others; to set them aside, name them in "
+        f"{'test' if name == 'test' else 'val'}.txt beside classes.txt, a line each: {name}/NAME."
+        for name in aside
+        if not lists
+    ]
     yield Layout(
         title="images and masks",
         task="segmentation",
         data={"name": "folder", "root": str(path), **_labeled_list(path)},
         why=f"there are images and masks{told}",
+        hints=tuple(hints),
     )
 
 
@@ -170,7 +178,11 @@ def _class_folders(path: Path) -> Iterator[Layout]:
     top = next((name for name in ("labeled", "train") if (path / name).is_dir()), None)
     if not bare and top is None:
         return
-    why = f"there are folders in {path.name}, one a class" if top is None else f"there is {top}, with a folder a class"
+    why = (
+        f"there are folders in {path.resolve().name}, one a class"
+        if top is None
+        else f"there is {top}, with a folder a class"
+    )
     shards = next((pattern for pattern in ("*.tar", "shards/*.tar") if next(path.glob(pattern), None)), None)
     data = {"name": "folder", "root": str(path)} | ({"shards": shards} if shards else {})
     hints = []

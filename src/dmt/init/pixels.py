@@ -1,5 +1,6 @@
 """What the values in image files are: pictures, or bands of numbers that a config must explain."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ _NUMBERS = (".npy", ".tif", ".tiff", ".png")
 _LOOKED_AT, _TRIED = 500, 5
 _MAX_8_BIT = 255
 _BIT_DEPTHS = (8, 10, 12, 14, 16)
+_USUAL_RANGES = ((0.0, 1.0), (-1.0, 1.0))
+"""Of images that are no whole numbers."""
 
 
 @dataclass(frozen=True)
@@ -99,13 +102,20 @@ def _extents(files: list[Path]) -> Iterator[_Extent]:
 
 
 def _range(extents: list[_Extent]) -> tuple[float, float]:
-    """Whole numbers: the least usual bit depth that holds them; others: what was seen."""
+    """Whole numbers: the least usual bit depth that holds them; others: a usual range, or what was seen, rounded."""
     low, high = min(one.lowest for one in extents), max(one.highest for one in extents)
     if all(one.dtype.kind in "ui" for one in extents) and low >= 0:
         depth = next((bits for bits in _BIT_DEPTHS if high < 2**bits), None)
         if depth is not None:
             return 0.0, float(2**depth - 1)
-    return (low, high) if low < high else (low, low + 1.0)
+    usual = next((ends for ends in _USUAL_RANGES if ends[0] <= low and high <= ends[1]), None)
+    if usual is not None:
+        return usual
+    if low == high:
+        return low, low + 1.0
+    digits = 1 - math.floor(math.log10(high - low))  # two of the span, outwards: only some files were looked at
+    scale = 10.0**digits
+    return round(math.floor(low * scale) / scale, digits), round(math.ceil(high * scale) / scale, digits)
 
 
 def _evenly(files: list[Path], count: int) -> list[Path]:

@@ -56,6 +56,7 @@ class RunFiles:
         config: the same, parsed.
         environment: environment.json.
         splits: the images' names by part.
+        classes: their names, none where they are missing.
         stages: of the main plan, in order.
     """
 
@@ -66,6 +67,7 @@ class RunFiles:
     config: dict[str, Any]
     environment: dict[str, Any]
     splits: dict[str, list[str]]
+    classes: list[str]
     stages: tuple[StageFiles, ...]
 
     @property
@@ -107,6 +109,7 @@ def read_run(folder: Path) -> RunFiles:
         config=_yaml(config_text),
         environment=_json(folder / "environment.json") or {},
         splits={part: _text(folder / "splits" / f"{part}.txt").splitlines() for part in _SPLITS},
+        classes=_json_lines(folder / "splits" / "classes.jsonl"),
         stages=tuple(_stage(folder, row, curves) for row in result["rounds"]),
     )
 
@@ -125,8 +128,15 @@ def _result(path: Path) -> dict[str, Any]:
 
 def _stage(folder: Path, row: dict[str, Any], curves: dict[str, dict[str, list[tuple[int, float]]]]) -> StageFiles:
     name = row["folder"]
-    scores = _scores(folder / name / "scores.safetensors")
+    scores = _held_out_scores(folder, name) | _scores(folder / name / "scores.safetensors")
     return StageFiles(row=row, folder=name, scores=scores, curves=curves.get(name, {}))
+
+
+def _held_out_scores(folder: Path, stage: str) -> dict[str, Scores]:
+    """Of a cross-validation: each label by the network that did not see it, as the choice was made."""
+    found = [_scores(fold / stage / "scores.safetensors") for fold in sorted((folder / "folds").glob("*"))]
+    held_out = [scores["validation"] for scores in found if "validation" in scores]
+    return {"validation": type(held_out[0]).pool(held_out)} if held_out and len(held_out) == len(found) else {}
 
 
 def _scores(path: Path) -> dict[str, Scores]:
@@ -159,6 +169,13 @@ def _json(path: Path) -> Any:
         return read_json(path)
     except (OSError, ValueError):
         return None
+
+
+def _json_lines(path: Path) -> list[Any]:
+    try:
+        return [json.loads(line) for line in _text(path).splitlines()]
+    except ValueError:
+        return []
 
 
 def _yaml(text: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import base64
 import math
+import shlex
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,7 @@ def _page(run: RunFiles) -> dict[str, Any]:
         "never_predicted": tables.never_predicted(run, names),
         "curves": _curve_charts(run),
         "data": _data_facts(run),
+        "again": shlex.join(["dmt", "train", f"{run.folder}/config.yaml", "--run-dir", "NEW_FOLDER"]),
         "labeled": run.splits["labeled"][:MAX_LISTED_LABELS],
         "num_labeled_listed": len(run.splits["labeled"]),
         "environment": [(key.replace("_", " "), str(value)) for key, value in run.environment.items()],

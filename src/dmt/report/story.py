@@ -39,7 +39,7 @@ class Comparison:
         """`better`, `unclear` or `not better`."""
         if self.difference <= 0:
             return "not better"
-        return "unclear" if self.error is not None and self.difference <= CHANCE * self.error else "better"
+        return "better" if self.error is not None and self.difference > CHANCE * self.error else "unclear"
 
 
 def reported_part(run: RunFiles) -> str:
@@ -111,7 +111,9 @@ def caveat(comparison: Comparison, terms: Terms) -> str:
     sentences = [f"{terms.opening} on {images}."]
     if comparison.error is not None:
         sentences.append(f"The difference has a standard error of {comparison.error:.1f} points over these images.")
-    if comparison.verdict == "unclear":
+    if comparison.error is None:
+        sentences.append("How much of the difference chance alone may give cannot be told.")
+    elif comparison.verdict == "unclear":
         sentences.append("Chance alone may give a difference of this size.")
     if comparison.part == "validation":
         sentences.append("There is no test part; these labels also made the choice, which flatters what was chosen.")

@@ -119,7 +119,9 @@ def short_title(stage: StageFiles, run: RunFiles) -> str:
 
 
 def class_names(run: RunFiles) -> list[str]:
-    """The classes' names; their numbers where the run had no test part to name them."""
+    """The classes' names; their numbers where neither the split nor a test part names them."""
+    if run.classes:
+        return run.classes
     for figures in (run.result.get("final", {}), run.result.get("supervised", {})):
         if run.terms.per_class in figures:
             return list(figures[run.terms.per_class])
