@@ -13,9 +13,10 @@ import pytest
 import torch
 from torch import nn
 
+import dmt
 from dmt.checkpoint import load_checkpoint
 from dmt.config_files import load_config
-from dmt.engine import Engine, peak_memory_mb, reset_peak_memory, resolve_precision
+from dmt.engine import Engine, environment, peak_memory_mb, reset_peak_memory, resolve_precision
 from dmt.errors import CheckpointError, ConfigError
 from dmt.methods.base import dynamic_rule, offline_step
 from dmt.types import Batch
@@ -138,3 +139,10 @@ def test_fp16_needs_a_gpu() -> None:
     with pytest.raises(ConfigError, match="it needs a GPU"):
         resolve_precision("fp16", torch.device("cpu"))
     assert resolve_precision("auto", torch.device("cpu")) in {"bf16", "fp32"}
+
+
+def test_the_environment_names_what_figures_depend_on() -> None:
+    told = environment(Engine("fp32"))
+    assert told["dmt"] == dmt.__version__
+    assert {"torch", "torchvision", "timm", "numpy", "pillow", "cpu", "threads", "precision"} <= told.keys()
+    assert all(told.values())

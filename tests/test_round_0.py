@@ -8,6 +8,7 @@ import pytest
 from dmt import round_0
 from dmt.config import Config
 from dmt.config_files import load_config
+from dmt.engine import environment_changes
 from dmt.methods import build_method
 from dmt.run import run
 from tiny_runs import bits_of_run, differing, striped_set, tiny_config, tiny_mask_config, tiny_parts
@@ -122,6 +123,13 @@ def test_a_chain_takes_the_first_network_of_a_pair(tmp_path, other, monkeypatch)
 def test_other_labels_under_the_same_settings_are_noticed(tmp_path, other, monkeypatch) -> None:
     data = {"train": striped_set(60, seed=3), "test": striped_set(18, seed=2)}
     assert taken(tmp_path, {}, other, monkeypatch, data) == []
+
+
+def test_an_environment_of_an_older_version_says_less(tmp_path, other, monkeypatch) -> None:
+    stored = json.loads((other / "environment.json").read_text())
+    now = stored | {"a key of a later version": 1}
+    assert environment_changes(stored, now) == {}
+    assert environment_changes(stored, now | {"threads": -1}) == {"threads": (stored["threads"], -1)}
 
 
 def test_another_environment_shares_nothing(tmp_path, other, monkeypatch) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from sklearn import metrics as oracle
 from torch import Tensor
 
@@ -238,6 +239,12 @@ def test_both_kinds_survive_a_file(tmp_path: Path) -> None:
             for field, value in vars(scores).items():
                 assert torch.equal(getattr(loaded[name], field), value)
                 assert getattr(loaded[name], field).dtype == value.dtype
+
+
+def test_files_of_runs_from_before_are_read(tmp_path: Path) -> None:
+    confusions = torch.randint(0, 50, (4, 3, 3))
+    save_file({"test/confusions": confusions}, tmp_path / "scores.safetensors")
+    assert fields(load_scores(tmp_path / "scores.safetensors")["test"]) == fields(PixelScores.of(confusions))
 
 
 def test_no_scores_are_a_file_too(tmp_path: Path) -> None:

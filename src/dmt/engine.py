@@ -10,7 +10,7 @@ import contextlib
 import math
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
@@ -260,3 +260,8 @@ def environment(engine: Engine) -> dict[str, Any]:
         "processes": engine.world_size,
         "precision": engine.precision,
     }
+
+
+def environment_changes(stored: Mapping[str, Any], current: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """What differs of an environment that a run folder holds, then and now; an older folder has fewer keys."""
+    return {key: (stored[key], new) for key, new in current.items() if key in stored and stored[key] != new}

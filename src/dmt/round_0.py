@@ -8,7 +8,7 @@ from typing import Any
 
 from dmt.config import Config
 from dmt.config_files import WITHOUT_BEARING, load_config
-from dmt.engine import environment
+from dmt.engine import environment, environment_changes
 from dmt.errors import DMTError
 from dmt.files import read_json, write_atomic
 from dmt.methods import build_method
@@ -94,7 +94,7 @@ def _is_same(setting: Setting, own: Path, other: Path, stage: Stage) -> bool:
         not method.needs_all_labels
         and stage in method.plan()
         and _bearing(stored, stage) == _bearing(setting.config, stage)
-        and environment_there == environment(setting.engine)
+        and not environment_changes(environment_there, environment(setting.engine))
         and _splits(own) == _splits(other)
     )
 

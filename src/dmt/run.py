@@ -13,7 +13,7 @@ from dmt.choose import choose, unequal_pair
 from dmt.config import Config
 from dmt.config_files import load_config
 from dmt.data.images import DataSet
-from dmt.engine import Engine, environment, peak_memory_mb
+from dmt.engine import Engine, environment, environment_changes, peak_memory_mb
 from dmt.errors import ConfigError
 from dmt.loading import load_data
 from dmt.methods import build_method, told_without_effect
@@ -218,13 +218,10 @@ def _check_processes(config: Config, engine: Engine) -> None:
 def _describe(folder: RunFolder, engine: Engine, plan: Sequence[Stage]) -> None:
     """Write what the run stands on, or warn where a resumed run stands on something else now."""
     current, stored = environment(engine), folder.environment
-    if stored is not None and stored != current:
-        changed = ", ".join(
-            f"{key} {stored.get(key)} -> {value}" for key, value in current.items() if stored.get(key) != value
-        )
-        warnings.warn(
-            f"Resumed in another environment ({changed}): the result may differ in the last bits.", stacklevel=4
-        )
+    changes = environment_changes(stored, current) if stored is not None else {}
+    if changes:
+        told = ", ".join(f"{key} {old} -> {new}" for key, (old, new) in changes.items())
+        warnings.warn(f"Resumed in another environment ({told}): the result may differ in the last bits.", stacklevel=4)
     if engine.is_main and stored is None:
         folder.write_json("plan.json", plan_as_json(tuple(plan)))
         folder.write_json("environment.json", current)  # last: where it is, a resumed run writes neither

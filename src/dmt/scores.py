@@ -259,6 +259,8 @@ def load_scores(path: Path) -> dict[str, Scores]:
 
 
 def _restore(fields: dict[str, Tensor], path: Path) -> Scores:
+    if fields.keys() == {"confusions"}:  # of a run before 2026-11-29
+        return PixelScores.of(fields["confusions"])
     for kind in KINDS:
         if kind.__dataclass_fields__.keys() == fields.keys():  # type: ignore[attr-defined]
             return kind(**fields)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import ExifTags, Image
 
 from check.tiny_sets import COUNTS, SIZE, class_folders, masked, picture, save
@@ -176,6 +177,16 @@ PLANTED: dict[str, tuple[Plant, list[str], dict[str, tuple[str, int]]]] = {
         {"bent": ("note", 1)},
     ),
     "a gray image": (lambda root: gray(root / "unlabeled/0.png"), [], {"several-modes": ("note", 1)}),
+    "a TIFF that asks to be turned": (
+        lambda root: tifffile.imwrite(
+            root / "unlabeled/9.tif",
+            np.zeros((44, 56, 3), np.uint8),
+            photometric="rgb",
+            extratags=[(274, "H", 1, 6, True)],
+        ),
+        [],
+        {"rotated": ("note", 1)},
+    ),
     "a photo on its side": (lambda root: on_its_side(root / "unlabeled/0.png"), [], {"rotated": ("note", 1)}),
     "an unlabeled image left": (lambda root: shutil.rmtree(root / "unlabeled"), [], {"data-warning": ("warning", 1)}),
     "too many labels asked for": (lambda _: None, ["data.num_labeled=999"], {"data": ("error", 1)}),

@@ -97,10 +97,14 @@ def test_colors_of_another_kind(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_tiff_that_asks_to_be_turned_is_read_as_it_is_stored(tmp_path: Path, orientation: int) -> None:
+@pytest.mark.parametrize("in_xmp", [False, True])
+def test_a_tiff_that_asks_to_be_turned_is_read_as_it_is_stored(tmp_path: Path, orientation: int, in_xmp: bool) -> None:
     """As its bands are read, and so that a mask beside it fits."""
     pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
     tag = (274, "H", 1, orientation, True)
+    if in_xmp:
+        text = f'<x><rdf:Description tiff:Orientation="{orientation}"/></x>'.encode()
+        tag = (700, "B", len(text), text, True)
     tifffile.imwrite(tmp_path / "x.tif", pixels, photometric="rgb", extratags=[tag])
     assert np.array_equal(read_image(tmp_path / "x.tif").permute(1, 2, 0).numpy(), pixels)
     assert read_size(tmp_path / "x.tif") == (5, 7)

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -274,6 +275,13 @@ def test_absolute_paths_of_masks_in_the_tables_folder(tmp_path: Path) -> None:
         row["label"] = row["label"] and str(tmp_path / row["label"])
     write_table(Path(data["root"]), rows)
     assert int(load(data).train.known().sum()) == NUM_MASKS - 1
+
+
+def test_names_that_are_no_utf_8_are_refused(tmp_path: Path) -> None:
+    data = folder(tmp_path)
+    (tmp_path / "images" / "5.png").rename(os.fsdecode(os.fsencode(tmp_path) + b"/images/caf\xe9.png"))
+    with pytest.raises(DataError, match=r"The name of caf\\udce9.* is no UTF-8 text; rename the file"):
+        load(data)
 
 
 @pytest.mark.parametrize("make", [folder, manifest])

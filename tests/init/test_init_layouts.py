@@ -226,11 +226,9 @@ def test_parts_below_images_are_told(tmp_path: Path) -> None:
         shutil.copytree(tmp_path / "data" / name, tmp_path / "parts" / name / "train")
         shutil.copytree(tmp_path / "data" / name, tmp_path / "parts" / name / "test")
     (tmp_path / "parts" / "classes.txt").write_text("sky\nsea\nsand\n")
-    found, _ = begun(tmp_path / "parts", tmp_path)
-    assert not any("images/test are training images" in line for line in found.seen()), "there is a list"
-    (tmp_path / "parts" / "classes.txt").unlink()
-    found, _ = begun(tmp_path / "parts", tmp_path)
-    assert any("images/test are training images" in line for line in [*found.seen(), *found.layout.hints])
+    assert any("images/test are training images" in hint for hint in layouts_of(tmp_path / "parts")[0].hints)
+    (tmp_path / "parts" / "test.txt").write_text("test/0\n")
+    assert layouts_of(tmp_path / "parts")[0].hints == ()
 
 
 @pytest.mark.parametrize(
@@ -240,6 +238,8 @@ def test_parts_below_images_are_told(tmp_path: Path) -> None:
         (-0.97, 0.2, (-1.0, 1.0)),
         (-3.274, 11.93, (-4.0, 12.0)),
         (0.0, 1834.2, (0.0, 1900.0)),
+        (0.0, 255.0, (0.0, 255.0)),
+        (3.0, 60_000.0, (0.0, 65535.0)),
         (7.0, 7.0, (7.0, 8.0)),
     ],
 )

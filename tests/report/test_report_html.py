@@ -159,3 +159,8 @@ def test_unfinished_run_is_refused(tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text('{"task": "weaving", "rounds": []}')
     with pytest.raises(RunFolderError, match="'weaving'; this version knows classification, segmentation"):
         write_report(tmp_path)
+
+
+def test_the_command_is_one_that_a_shell_understands(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "my run", {(0, "a"): 80.0, (1, "a"): 90.0})
+    assert f"dmt train '{folder}/config.yaml' --run-dir NEW_FOLDER" in page_of(folder).words

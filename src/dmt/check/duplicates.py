@@ -64,7 +64,8 @@ def find_alike(places: Mapping[str, Place], findings: Findings) -> None:
             findings.add(
                 "note",
                 "look-alikes-cut",
-                f"So many {pair[0]} and {pair[1]} images look alike at first sight that only {MAX_COMPARED:,} pairs "
+                f"So many {pair[0]} and {pair[1]} images look alike at first sight that only "
+                f"{min(len(candidates), MAX_COMPARED):,} pairs "
                 "were compared.",
                 where=pair[0],
             )

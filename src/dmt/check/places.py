@@ -11,7 +11,7 @@ from PIL import ExifTags, Image
 
 from dmt.check.findings import Findings
 from dmt.check.fingerprints import Fingerprint, FingerprintList, Fingerprints, fingerprint
-from dmt.data.image_files import Readable, opened
+from dmt.data.image_files import TURNED_BACK, Readable, opened
 from dmt.data.images import DataSet, ImageSet
 from dmt.data.pixels import RGB, PixelRule, read_bands
 from dmt.data.problems import Problem
@@ -202,7 +202,7 @@ def _described(images: ImageSet, index: int, *, channels: int) -> tuple[tuple[in
 
 
 def _is_rotated(image: Image.Image) -> bool:
-    if "orientation" in image.info:  # a TIFF
+    if TURNED_BACK in image.info:  # a TIFF
         return True
     if image.format == "TIFF" or "exif" not in image.info:  # without it at hand, a PNG would be decoded to find it
         return False

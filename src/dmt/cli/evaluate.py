@@ -102,7 +102,7 @@ def _check_is_ours(output: Path) -> None:
     Raises:
         ConfigError: it is one.
     """
-    if not output.exists():
+    if not output.exists() or output.stat().st_size == 0:
         return
     try:
         found = json.loads(output.read_text(encoding="utf-8"))

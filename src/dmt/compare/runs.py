@@ -138,7 +138,7 @@ def _result(candidate: Candidate, seed: int, path: Path, data: "_Data", watch: W
 
 
 class _Data:
-    """The data set of the last config, kept for the next that names the same one."""
+    """The data set of the last config, kept for the next that names the same one, with however many labels."""
 
     def __init__(self) -> None:
         self._key = ""
@@ -146,7 +146,7 @@ class _Data:
 
     def of(self, config: Config) -> DataSet:
         """The data set that the config names."""
-        key = config.model_dump_json(include={"task", "data"})
+        key = f"{config.task} {config.data.model_dump_json(exclude={'num_labeled', 'num_unlabeled'})}"
         if self._data is None or key != self._key:
             self._key, self._data = key, load_dataset(config.data, task=config.task)
         return self._data

@@ -121,8 +121,8 @@ def _check_names(root: Path, bare: Sequence[str]) -> None:
             "masks, call the folders images and masks, and set task: segmentation; classes go into labeled/CLASS."
         )
     for part in (root / name for name in _FOLDERS if (root / name).is_dir()):
-        inside = sorted(path.name for path in part.iterdir() if path.is_dir())
-        if _are_masks(inside):
+        inside = sorted(path.name for path in part.iterdir() if path.is_dir() and not path.name.startswith("."))
+        if _are_masks(inside) and all(next(walk_files(part / name, FILE_SUFFIXES), None) for name in inside):
             raise DataError(
                 f"{part} holds {' and '.join(inside)}, which look like images and their masks, and would be two "
                 f"classes. For masks, put all images into {root / 'images'} and all masks, under the same names, into "

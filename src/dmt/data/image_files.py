@@ -27,6 +27,7 @@ _OTHER_IMAGES = frozenset({".gif", ".heic", ".heif", ".avif", ".jfif", ".jp2", "
 
 _COLOR_BANDS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}
 """Of a TIFF, by its PhotometricInterpretation: gray, gray, RGB, palette, CMYK, YCbCr, Lab."""
+TURNED_BACK = "dmt_orientation"
 _TURNED_BACK = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -169,7 +170,7 @@ def opened(path: Readable) -> Iterator[Image.Image]:
     """An image file as it is stored; whatever goes wrong with it inside the `with` is a `DataError`.
 
     It is not decoded yet, but for a TIFF that asks to be turned, which Pillow does: that is turned back, and its `info`
-    has the `orientation`.
+    has the orientation as `TURNED_BACK`.
 
     Raises:
         DataError: it has several pages, more than 8 bits a channel, or bands that are no colors: Pillow would drop
@@ -193,12 +194,12 @@ def opened(path: Readable) -> Iterator[Image.Image]:
 
 
 def _as_stored(image: Image.Image) -> Image.Image:
-    orientation = image.tag_v2.get(ExifTags.Base.Orientation) if isinstance(image, TiffImageFile) else None
+    orientation = image.getexif().get(ExifTags.Base.Orientation) if isinstance(image, TiffImageFile) else None
     if orientation not in _TURNED_BACK:
         return image
     image.load()
     stored = image.transpose(_TURNED_BACK[orientation])
-    stored.info["orientation"] = orientation
+    stored.info[TURNED_BACK] = orientation
     return stored
 
 

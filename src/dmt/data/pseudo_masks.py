@@ -31,7 +31,7 @@ from dmt.types import IGNORE_INDEX, Prediction, PseudoSpec
 INDEX = "index.parquet"
 HISTOGRAM = "histogram.parquet"
 
-_INSTEAD = {"..": "__up__", "/": "__root__"}
+_INSTEAD = {"..": "__up__", "/": "__root__", "//": "__root__"}
 """Of the parts of a key that would lead out of the store's folder, for images that lie outside their list's folder."""
 
 

@@ -148,8 +148,8 @@ def folds(
     """
     if not 2 <= num_folds <= len(labeled):
         raise ConfigError(
-            f"validation.num_folds is {num_folds}; with {len(labeled)} labels, 2..{len(labeled)} fit. "
-            "validation.source=none does without."
+            f"validation.num_folds is {num_folds}, and there are {len(labeled)} labels; each fold needs one, and two "
+            "folds are the least. validation.source=none does without."
         )
     members = np.asarray(labeled, dtype=np.int64)
     shuffled = generator.permutation(members)

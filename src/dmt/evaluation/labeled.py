@@ -102,9 +102,8 @@ def _data_config(
         if config.value_range is None and description.input.value_range is not None:
             changes["value_range"] = list(description.input.value_range)
         if description.task == "segmentation" and config.class_names is None and not _names_classes(config):
-            changes["class_names"] = list(
-                description.class_names
-            )  # as `dmt init` guesses them where nothing names them
+            # As `dmt init` has them where nothing names them.
+            changes["class_names"] = list(description.class_names)
     return config.model_copy(update=changes)
 
 

@@ -116,7 +116,7 @@ def _real_images(bundle: Bundle, given: Sequence[str | Path]) -> list[Tensor]:
 
 def _evenly_readable(images: ImageSet) -> Iterator[Tensor]:
     """Images from all over the set, but for those that cannot be read, which a run may have left out."""
-    step = max(1, len(images) // NUM_IMAGES)
+    step = max(1, -(-len(images) // NUM_IMAGES))
     for position in (index for start in range(step) for index in range(start, len(images), step)):
         with suppress(DataError):
             yield images.images([position])[0]

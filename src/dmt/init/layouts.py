@@ -143,12 +143,11 @@ def _mask_folder(path: Path) -> Iterator[Layout]:
         return
     lists = [name for name in _LISTS if (path / name).is_file()]
     told = f", and {', '.join(lists)}" if lists else ""
-    aside = [name for name in ("val", "validation", "test") if (path / "images" / name).is_dir()]
     hints = [
-        f"The images of images/{name} are training images like all others; to set them aside, name them in "
-        f"{'test' if name == 'test' else 'val'}.txt beside classes.txt, a line each: {name}/NAME."
-        for name in aside
-        if not lists
+        f"The images of images/{part} are training images like all others; to set them aside, name them in "
+        f"{path / names[0]}, a line each: {part}/NAME."
+        for part, names in _LIST_OF.items()
+        if (path / "images" / part).is_dir() and not any((path / name).is_file() for name in names)
     ]
     yield Layout(
         title="images and masks",
@@ -158,6 +157,13 @@ def _mask_folder(path: Path) -> Iterator[Layout]:
         hints=tuple(hints),
     )
 
+
+_LIST_OF = {
+    "val": ("val.txt", "validation.txt"),
+    "validation": ("val.txt", "validation.txt"),
+    "test": ("test.txt",),
+}
+"""Of folders below `images`, the lists that would set theirs aside."""
 
 _LISTS = (CLASS_LIST, "labeled.txt", "unlabeled.txt", "train.txt", "val.txt", "validation.txt", "test.txt")
 

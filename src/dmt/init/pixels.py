@@ -20,7 +20,7 @@ _NUMBERS = (".npy", ".tif", ".tiff", ".png")
 _LOOKED_AT, _TRIED = 500, 5
 _MAX_8_BIT = 255
 _BIT_DEPTHS = (8, 10, 12, 14, 16)
-_USUAL_RANGES = ((0.0, 1.0), (-1.0, 1.0))
+_USUAL_RANGES = ((0.0, 1.0), (-1.0, 1.0), *((0.0, 2.0**bits - 1) for bits in _BIT_DEPTHS))
 """Of images that are no whole numbers."""
 
 
@@ -98,7 +98,9 @@ def _extents(files: list[Path]) -> Iterator[_Extent]:
             bands = read_bands(file)
         except DataError:
             continue
-        yield _Extent(file, bands.dtype, bands.shape[2], float(np.nanmin(bands)), float(np.nanmax(bands)))
+        finite = bands[np.isfinite(bands)]
+        if finite.size:
+            yield _Extent(file, bands.dtype, bands.shape[2], float(finite.min()), float(finite.max()))
 
 
 def _range(extents: list[_Extent]) -> tuple[float, float]:
@@ -108,9 +110,9 @@ def _range(extents: list[_Extent]) -> tuple[float, float]:
         depth = next((bits for bits in _BIT_DEPTHS if high < 2**bits), None)
         if depth is not None:
             return 0.0, float(2**depth - 1)
-    usual = next((ends for ends in _USUAL_RANGES if ends[0] <= low and high <= ends[1]), None)
-    if usual is not None:
-        return usual
+    for least, most in _USUAL_RANGES:
+        if least <= low and high <= most and (most <= 1 or high > most / 2):
+            return least, most
     if low == high:
         return low, low + 1.0
     digits = 1 - math.floor(math.log10(high - low))  # two of the span, outwards: only some files were looked at

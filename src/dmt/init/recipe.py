@@ -204,7 +204,7 @@ def _adamw(lr: float) -> Entry:
 
 def _lengths(facts: Facts, batch: dict[str, int], steps: int, share: float) -> list[Entry]:
     """Batches, and as many steps as this machine has patience for, the supervised ones by the paper's rule."""
-    total = facts.num_training + facts.num_validation
+    total = facts.num_training
     a_pass = math.ceil(facts.num_labeled / batch.get("supervised", batch["size"]))
     passes = supervised_epochs(1.0, num_images=total, num_labeled=facts.num_labeled)
     oracle = min(_PAPERS_MOST_EPOCHS, _rounded(steps / (passes * a_pass)))
