@@ -190,7 +190,7 @@ def test_folds_of_single_labels() -> None:
     with pytest.warns(UserWarning, match="10 of 10 classes have a single label"):
         parts = folds(LABELS, labeled, num_folds=2, generator=stream())
     assert [len(held_out) for _, held_out in parts] == [5, 5]
-    with pytest.raises(ConfigError, match=r"validation\.num_folds is 11, and there are 10 labels"):
+    with pytest.raises(ConfigError, match=r"validation\.num_folds is 11; of 10 labels, each needs one"):
         folds(LABELS, labeled, num_folds=11, generator=stream())
 
 

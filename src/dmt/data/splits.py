@@ -148,8 +148,7 @@ def folds(
     """
     if not 2 <= num_folds <= len(labeled):
         raise ConfigError(
-            f"validation.num_folds is {num_folds}, and there are {len(labeled)} labels; each fold needs one, and two "
-            "folds are the least. validation.source=none does without."
+            f"validation.num_folds is {num_folds}; of {len(labeled)} labels, each needs one. Or: validation.source=none."
         )
     members = np.asarray(labeled, dtype=np.int64)
     shuffled = generator.permutation(members)
