@@ -148,7 +148,7 @@ def folds(
     """
     if not 2 <= num_folds <= len(labeled):
         raise ConfigError(
-            f"validation.num_folds is {num_folds}; of {len(labeled)} labels, each needs one. Or: validation.source=none."
+            f"validation.num_folds is {num_folds}; of {len(labeled)} labels, each needs one. Or validation.source=none."
         )
     members = np.asarray(labeled, dtype=np.int64)
     shuffled = generator.permutation(members)
