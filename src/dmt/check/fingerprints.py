@@ -122,7 +122,8 @@ def near_pairs(
         at_most: pairs to compare.
 
     Returns:
-        `(k, 2)` int64, positions in `ours` and in `theirs`, sorted; and whether that are all of them.
+        `(k, 2)` int64, positions in `ours` and in `theirs`, sorted; and whether that are all of them, which it is not
+        where there were more to compare, or many more than `MAX_NEAR` are near.
     """
     assert distance <= _BANDS - 2
     width = max(1, len(theirs))

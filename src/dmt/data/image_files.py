@@ -28,7 +28,9 @@ _OTHER_IMAGES = frozenset({".gif", ".heic", ".heif", ".avif", ".jfif", ".jp2", "
 _COLOR_BANDS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}
 """Of a TIFF, by its PhotometricInterpretation: gray, gray, RGB, palette, CMYK, YCbCr, Lab."""
 TURNED_BACK = "dmt_orientation"
-_TURNED_BACK = {
+"""Key of an image's `info`: its orientation, where Pillow has turned it and we have turned it back."""
+
+_INVERSE_OF = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -37,7 +39,8 @@ _TURNED_BACK = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_270,
 }
-"""From a picture as its orientation asks for it to the one that is stored."""
+"""Of an orientation: from the picture that it asks for to the one that is stored."""
+
 _ALPHA = (1, 2)
 """A TIFF's ExtraSamples where the band after the colors is transparency; 0 says nothing of what it is."""
 _PNG_DEPTH_AT = 24
@@ -195,10 +198,10 @@ def opened(path: Readable) -> Iterator[Image.Image]:
 
 def _as_stored(image: Image.Image) -> Image.Image:
     orientation = image.getexif().get(ExifTags.Base.Orientation) if isinstance(image, TiffImageFile) else None
-    if orientation not in _TURNED_BACK:
+    if orientation not in _INVERSE_OF:
         return image
     image.load()
-    stored = image.transpose(_TURNED_BACK[orientation])
+    stored = image.transpose(_INVERSE_OF[orientation])
     stored.info[TURNED_BACK] = orientation
     return stored
 
