@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import json
 import os
 import shutil
 import socket
@@ -38,7 +39,7 @@ class RunFolder:
     def result(self) -> dict[str, Any] | None:
         """The result of a finished run, else None."""
         path = self.path / "result.json"
-        return read_json(path) if path.is_file() else None
+        return read_result(path) if path.is_file() else None
 
     @property
     def environment(self) -> dict[str, Any] | None:
@@ -49,6 +50,21 @@ class RunFolder:
     def write_json(self, name: str, value: Any) -> None:
         """Write one of the folder's JSON files."""
         write_json(self.path / name, value)
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """A finished run's result.json.
+
+    Raises:
+        RunFolderError: it is broken, or holds no line of `rounds`.
+    """
+    try:
+        result: Any = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunFolderError(f"{path} is not valid JSON ({error}). Delete it and start the same run again.") from error
+    if not isinstance(result, dict) or not result.get("rounds"):
+        raise RunFolderError(f"{path} holds no figures of a run. Delete it and start the same run again.")
+    return result
 
 
 def default_run_folder(config: Config, name: str = "run") -> Path:

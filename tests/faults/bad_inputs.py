@@ -367,6 +367,7 @@ BAD_INPUTS: dict[str, dict[str, Spoil]] = {
         ),
         "a config.yaml cut off": _again(lambda run: (run / "config.yaml").write_text("task: [")),
         "a result.json cut off": _again(lambda run: (run / "result.json").write_text('{"format"')),
+        "a result.json without figures": _again(lambda run: (run / "result.json").write_text("[]")),
         "a DONE cut off": _unfinished(lambda run: (run / "supervised/DONE").write_text("{")),
         "weights of a finished stage cut off": _unfinished(
             lambda run: (run / "supervised/ema.safetensors").write_bytes(b"123")
@@ -401,6 +402,10 @@ BAD_INPUTS: dict[str, dict[str, Spoil]] = {
         "a folder that is no model": _just("predict", "data", "data/images", "-o", "classes.csv"),
         "a run that is not finished": lambda root: (
             (root / "run/result.json").unlink(),
+            ["predict", "run", "data/images", "-o", "classes.csv"],
+        )[-1],
+        "a run whose result.json holds no figures": lambda root: (
+            (root / "run/result.json").write_text("[]"),
             ["predict", "run", "data/images", "-o", "classes.csv"],
         )[-1],
         "a bundle of a newer version": _bundle(lambda bundle: _edit_json(bundle / "model.json", format=2)),

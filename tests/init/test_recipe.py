@@ -82,6 +82,21 @@ def test_camvid_gets_the_settings_that_were_measured_on_it() -> None:
     assert [found.networks.a.options["output_stride"], found.networks.b.options["output_stride"]] == [32, 32]
 
 
+@pytest.mark.parametrize("task", ["classification", "segmentation"])
+def test_depthwise_networks_stay_out_of_bf16_on_a_cpu(task: str) -> None:
+    name = ("deeplab:" if task == "segmentation" else "") + "timm:mobilenetv2_100"
+    depthwise = Backbone(name=name, weights="pretrained", why="of a test")
+
+    def precision(backbone: Backbone, *, has_gpu: bool) -> list[object]:
+        entries = recipe(task, facts(task), backbone, has_gpu=has_gpu, num_cpus=2)
+        return [entry.value for entry in entries if entry.key == "precision"]
+
+    assert precision(depthwise, has_gpu=False) == ["fp32"]
+    assert precision(depthwise, has_gpu=True) == []
+    assert precision(PRETRAINED[task], has_gpu=False) == []
+    assert precision(default_backbone(task, facts(task), has_gpu=False), has_gpu=False) == []
+
+
 def test_few_labels_are_all_learned_from_and_many_let_some_choose() -> None:
     def source(task: str = "classification", **changes: Any) -> str | None:
         known = facts(task, **changes)

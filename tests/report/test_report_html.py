@@ -150,13 +150,24 @@ def test_run_without_any_scores(chain: Path) -> None:
     assert "there were no labels to test on" in page_of(chain).words
 
 
+def test_warnings_are_told(chain: Path) -> None:
+    assert "Warning:" not in page_of(chain).words
+    result = json.loads((chain / "result.json").read_text())
+    (chain / "result.json").write_text(json.dumps(result | {"warnings": ["The networks <a & b> are unequal."]}))
+    assert "Warning: The networks <a & b> are unequal." in page_of(chain).words
+
+
 def test_unfinished_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match=r"no result\.json"):
         write_report(tmp_path)
     (tmp_path / "result.json").write_text("{")
     with pytest.raises(RunFolderError, match="not valid JSON"):
         write_report(tmp_path)
-    (tmp_path / "result.json").write_text('{"task": "weaving", "rounds": []}')
+    for content in ("[]", "null", '{"task": "classification"}', '{"task": "classification", "rounds": []}'):
+        (tmp_path / "result.json").write_text(content)
+        with pytest.raises(RunFolderError, match=r"result\.json holds no figures of a run"):
+            write_report(tmp_path)
+    (tmp_path / "result.json").write_text('{"task": "weaving", "rounds": [{}]}')
     with pytest.raises(RunFolderError, match="'weaving'; this version knows classification, segmentation"):
         write_report(tmp_path)
 

@@ -15,11 +15,11 @@ from dmt.data.catalog import load_dataset
 from dmt.data.images import DataSet
 from dmt.engine import reset_peak_memory
 from dmt.errors import ConfigError, DMTError, NonFiniteError, StoppedError
-from dmt.files import read_json
 from dmt.loading import load_data
 from dmt.methods import build_method
 from dmt.networks import network_builder
 from dmt.run import run
+from dmt.run_folder import read_result
 from dmt.types import Observer
 
 Watch = Callable[[Candidate, int, Path], AbstractContextManager[Observer]]
@@ -129,8 +129,7 @@ def _result(candidate: Candidate, seed: int, path: Path, data: "_Data", watch: W
     with _named(f"{candidate.name}, seed {seed}"):
         if (path / "result.json").is_file():
             stored_split(load_config(str(path / "config.yaml")), images, path / "splits")  # refuses other data
-            finished: dict[str, Any] = read_json(path / "result.json")
-            return finished
+            return read_result(path / "result.json")
         if watch is None:
             return run(config, images, run_dir=path, neighbours=neighbours)
         with watch(candidate, seed, path) as observer:

@@ -114,19 +114,31 @@ def takes_stride(backbone: Backbone, stride: int) -> bool:
     return _fits(backbone.name, "segmentation", {**backbone.options, "output_stride": stride})
 
 
+def is_depthwise(backbone: Backbone, task: TaskName) -> bool:
+    """Whether most of a network's filters see one channel each, as MobileNets' do."""
+    layers = _built(backbone.name, task, backbone.options).modules()
+    spatial = [layer for layer in layers if isinstance(layer, nn.Conv2d) and max(layer.kernel_size) > 1]
+    return sum(layer.groups == layer.in_channels > 1 for layer in spatial) > len(spatial) / 2
+
+
 def _for_task(name: str, task: TaskName) -> str:
     return f"deeplab:{name}" if task == "segmentation" else name
 
 
 def _fits(name: str, task: TaskName, options: Mapping[str, Any] | None = None) -> bool:
     try:
-        with torch.device("meta"):
-            build_network(
-                name, num_classes=2, channels=3, mean=(0.5,) * 3, std=(0.5,) * 3, task=task, options=options or {}
-            )
+        _built(name, task, options)
     except (ConfigError, CheckpointError, RuntimeError, NotImplementedError):
         return False
     return True
+
+
+def _built(name: str, task: TaskName, options: Mapping[str, Any] | None = None) -> nn.Module:
+    """A network without numbers, to look at its layers."""
+    with torch.device("meta"):
+        return build_network(
+            name, num_classes=2, channels=3, mean=(0.5,) * 3, std=(0.5,) * 3, task=task, options=options or {}
+        )
 
 
 def _rank(name: str) -> tuple[int, str]:

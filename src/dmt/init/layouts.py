@@ -13,6 +13,7 @@ from dmt.data.image_files import IMAGE_SUFFIXES, MASK_SUFFIXES, walk_files
 from dmt.data.manifest import TABLE_SUFFIXES, read_manifest
 from dmt.data.problems import gathered
 from dmt.errors import DataError
+from dmt.models.request import TaskName
 
 KNOWN = {
     "class folders": "FOLDER/labeled/CLASS and FOLDER/unlabeled (or FOLDER/CLASS)",
@@ -43,7 +44,7 @@ class Layout:
     """
 
     title: str
-    task: str
+    task: TaskName
     data: dict[str, Any]
     why: str
     hints: tuple[str, ...] = field(default=())

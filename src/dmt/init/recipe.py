@@ -4,8 +4,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from dmt.init.backbones import Backbone, takes_stride
+from dmt.init.backbones import Backbone, is_depthwise, takes_stride
 from dmt.init.facts import Facts
+from dmt.models.request import TaskName
 from dmt.schedules import supervised_epochs
 
 SMALL = 40
@@ -32,7 +33,7 @@ class Entry:
     comment: str
 
 
-def default_backbone(task: str, facts: Facts, *, has_gpu: bool) -> Backbone:
+def default_backbone(task: TaskName, facts: Facts, *, has_gpu: bool) -> Backbone:
     """A network of ours, where there are no weights."""
     if task == "segmentation":
         return Backbone(name="small_unet", why="small, since it begins with random weights")
@@ -46,7 +47,7 @@ def is_small(facts: Facts) -> bool:
     return max(facts.size) <= SMALL or facts.channels not in (1, 3)
 
 
-def recipe(task: str, facts: Facts, backbone: Backbone, *, has_gpu: bool, num_cpus: int) -> list[Entry]:
+def recipe(task: TaskName, facts: Facts, backbone: Backbone, *, has_gpu: bool, num_cpus: int) -> list[Entry]:
     """Every key that is worth a look, in the order of reading.
 
     Args:
@@ -58,6 +59,8 @@ def recipe(task: str, facts: Facts, backbone: Backbone, *, has_gpu: bool, num_cp
     """
     build = _masks if task == "segmentation" else _classes
     entries = build(facts, backbone, has_gpu=has_gpu)
+    if not has_gpu and is_depthwise(backbone, task):
+        entries.append(Entry("precision", "fp32", "On a CPU a network of this kind may be slower in bf16; GPU: auto."))
     if has_gpu:
         entries.append(Entry("workers", min(8, num_cpus), "Processes that load images, so that the GPU does not wait."))
     return entries

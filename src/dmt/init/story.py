@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -25,6 +25,7 @@ from dmt.init.layouts import Layout, layouts_of, no_layout
 from dmt.init.recipe import Entry, default_backbone, is_small, recipe
 from dmt.loading import load_data
 from dmt.methods import build_method
+from dmt.models.request import TaskName
 from dmt.progress import Silent
 from dmt.types import Observer
 
@@ -110,7 +111,7 @@ class Start:
 def start(
     path: Path,
     *,
-    task: Literal["classification", "segmentation"] | None = None,
+    task: TaskName | None = None,
     labels: int | None = None,
     weights: Path | None = None,
     network: str | None = None,
@@ -181,7 +182,7 @@ def time_in_words(needed: Estimate) -> str:
     )
 
 
-def _backbone(task: Any, facts: Facts, *, weights: Path | None, network: str | None, has_gpu: bool) -> Backbone:
+def _backbone(task: TaskName, facts: Facts, *, weights: Path | None, network: str | None, has_gpu: bool) -> Backbone:
     if weights is not None:
         return from_file(weights, task=task, network=network)
     if network is not None:

@@ -12,6 +12,7 @@ import yaml
 from dmt.errors import CheckpointError, RunFolderError
 from dmt.files import read_json
 from dmt.report.terms import TERMS, Terms
+from dmt.run_folder import read_result
 from dmt.scores import Scores, load_scores
 
 _SPLITS = ("labeled", "validation", "unlabeled", "test")
@@ -117,10 +118,7 @@ def read_run(folder: Path) -> RunFiles:
 def _result(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise RunFolderError(f"{path.parent} holds no result.json, so no finished run. Start the same run again first.")
-    try:
-        result: dict[str, Any] = read_json(path)
-    except ValueError as error:
-        raise RunFolderError(f"{path} is not valid JSON ({error}). Delete it and start the same run again.") from error
+    result = read_result(path)
     if result.get("task") not in TERMS:
         raise RunFolderError(f"{path} has the task {result.get('task')!r}; this version knows {', '.join(TERMS)}.")
     return result

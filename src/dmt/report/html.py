@@ -93,6 +93,7 @@ def _page(run: RunFiles) -> dict[str, Any]:
         "caveat": story.caveat(comparison, run.terms) if comparison else "",
         "difference": numbers.signed(comparison.difference) if comparison else "",
         "choice_labels": story.choice_labels(run),
+        "warnings": run.result.get("warnings", []),
         "ensemble": run.result.get("ensemble", {}).get(run.terms.headline),
         "why": run.result.get("picked", {}).get("why", ""),
         "baseline_title": story.baseline_title(run),
