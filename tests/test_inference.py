@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from dmt.data.parts import Part, UnlabeledPart
 from dmt.engine import Engine
+from dmt.errors import ConfigError
 from dmt.inference import batches_of_one_size, infer
 from dmt.progress import Silent
 from tiny_runs import MaskedArrays, masked_images, striped_images, tiny_mask_network
@@ -85,6 +86,12 @@ def test_a_prediction_does_not_hang_on_the_batch(batch_size: int) -> None:
             alone = model(source.pixels[position][None].float() / 255)[0]
         assert logits.dtype == torch.float32
         torch.testing.assert_close(logits, alone, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_a_batch_of_no_images_is_refused(batch_size: int) -> None:
+    with pytest.raises(ConfigError, match=rf"batch_size: found {batch_size}; it may be a whole number from 1"):
+        list(predict([network()], Part(mixed(), (0, 1)), batch_size=batch_size))
 
 
 def test_positions_are_those_of_the_part() -> None:

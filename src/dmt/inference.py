@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from dmt.data.images import to_unit
 from dmt.data.loaders import load_in_order
 from dmt.engine import Engine
+from dmt.errors import ConfigError
 from dmt.signals import stop, stop_requested
 from dmt.types import Observer
 
@@ -68,8 +69,11 @@ def infer(
         Positions of a batch's images, and each network's fp32 logits `(n, C, *S)` on the device.
 
     Raises:
+        ConfigError: a batch of no images.
         StoppedError: a signal came in.
     """
+    if batch_size < 1:
+        raise ConfigError(f"batch_size: found {batch_size}; it may be a whole number from 1.")
     batches = batches_of_one_size(part, batch_size)
     mine = list(engine.share(len(batches)))
     loader = load_in_order(_ImageBatches(part, batches), mine, workers=workers)

@@ -110,7 +110,13 @@ def evaluate_on(
         CheckpointError: the network gives values that are not finite.
     """
     columns = Columns(len(predictor.class_names))
-    rows = _rows(predictor, labeled, batch_size=batch_size or predictor.batch_size, workers=workers, observer=observer)
+    rows = _rows(
+        predictor,
+        labeled,
+        batch_size=predictor.batch_size if batch_size is None else batch_size,
+        workers=workers,
+        observer=observer,
+    )
     table = stack([row for _, row in sorted(rows, key=lambda one: one[0])], columns)
     sums = np.asarray(table.sum(axis=0)).ravel()
     figures = _figures(table, sums, columns, is_dense=predictor.is_dense, seed=seed)

@@ -85,7 +85,7 @@ def predict_files(
         keep_probabilities: give those of all classes.
         observer: told of the progress.
     """
-    batch_size = batch_size or predictor.batch_size
+    batch_size = predictor.batch_size if batch_size is None else batch_size
     chunks = _Chunks(files, predictor.reader, max(batch_size, _LEAST_READ), keeps_size=predictor.is_dense)
     observer.task_started("prediction", len(files))
     done = 0

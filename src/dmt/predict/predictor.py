@@ -118,7 +118,8 @@ class Predictor:
         """
         images = _one_by_one(images, channels=self.description.input.channels)
         read = [self.reader.read(image, where=f"Image {number}") for number, image in enumerate(images)]
-        answers = list(self.answers(read, batch_size=batch_size or self.batch_size, keep_probabilities=True))
+        size = self.batch_size if batch_size is None else batch_size
+        answers = list(self.answers(read, batch_size=size, keep_probabilities=True))
         return Predictions(tuple(answers), self.class_names)
 
     def answers(self, images: Sequence[Tensor], *, batch_size: int, keep_probabilities: bool) -> Iterator[Answer]:
