@@ -25,12 +25,19 @@ from matplotlib.figure import Figure
 from dmt.compare.validation import by_validation
 from dmt.report.files import read_run
 from dmt.report.tables import class_names
+from dmt.report.terms import TERMS
 
 BY_ROUND = "round (0: the labels alone)"
 AXES = {"labels": "labels", "rounds": BY_ROUND, "classes": BY_ROUND, "methods": "method"}
 
 STYLES = [{"marker": marker, "color": f"C{number}"} for marker in "os" for number in range(10)]
 """Of lines: ten colors, then the same ones with another marker."""
+
+TITLES = {terms.headline: terms.title for terms in TERMS.values()}
+"""Of figures."""
+
+ALL = "all seeds"
+MEAN_STYLE = {"color": "black", "linewidth": 2.5, "zorder": 3}
 
 Points = dict[str, dict[int, list[float]]]
 """Figures of all seeds, by line and place on the axis."""
@@ -107,10 +114,10 @@ def over_classes(records: Sequence[dict[str, str]], names: Sequence[str]) -> Poi
 
 def over_methods(records: Sequence[dict[str, str]], names: Sequence[str]) -> Points:
     """The labels alone of the first candidate, then each candidate's last round, of all seeds and of each."""
-    points: Points = {"all seeds": defaultdict(list)}
+    points: Points = {ALL: defaultdict(list)}
     for record in (record for record in records if record["candidate"] in names):
         number = names.index(record["candidate"])
-        for line in ("all seeds", f"seed {record['seed']}"):
+        for line in (ALL, f"seed {record['seed']}"):
             of_line = points.setdefault(line, defaultdict(list))
             of_line[1 + number].append(float(record["last_round"]))
             if number == 0:
@@ -131,13 +138,14 @@ def draw(points: Points, about: dict[str, str], *, over: str, path: Path, titles
     for (line, places), style in zip(points.items(), cycle(STYLES), strict=False):
         ordered = [figures for _, figures in sorted(places.items())]
         bars = None if many else [stdev(figures) if len(figures) > 1 else 0.0 for figures in ordered]
-        axes.errorbar(sorted(places), list(map(mean, ordered)), yerr=bars, capsize=3, label=line, **style)
+        look = style | (MEAN_STYLE if line == ALL else {})
+        axes.errorbar(sorted(places), list(map(mean, ordered)), yerr=bars, capsize=3, label=line, **look)
     axes.set_xscale("log" if over == "labels" else "linear")
     ticks = sorted({place for places in points.values() for place in places})
     shown = [title(tick, titles).replace("_", "\n") for tick in ticks]
     axes.set_xticks(ticks, shown, minor=False, fontsize="small" if titles else None)
     axes.minorticks_off()
-    figure_name = about["figure"].replace("_", " ")
+    figure_name = TITLES[about["figure"]]
     axes.set(title=about["dataset"], xlabel=AXES[over], ylabel=f"{figure_name} ({about['judges']}), percent")
     axes.grid(alpha=0.3)
     beside = {"loc": "center left", "bbox_to_anchor": (1, 0.5), "fontsize": "small"}
