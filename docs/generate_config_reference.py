@@ -33,7 +33,12 @@ rounds: {top_fractions: [0.5, 1.0]}
 
 Any key can be set on the command line by its dotted name: `dmt train digits-20 seed=3 optimizer.lr=0.05`. Unknown keys
 and values of the wrong type are errors, all reported at once; `dmt config NAME` prints a config with every key filled
-in. `duration` and `supervised` replace the preset's as a whole, since only one of their keys may be set.
+in. Quote values with brackets, braces or blanks for the shell: `'data.image_size=[32, 32]'`.
+
+In a file, sections are merged with the preset's key by key, but `duration` and `supervised` replace them as a whole,
+since only one of their keys may be set. A network that you rename keeps the preset's `weights` and `options` unless you
+set them, too.
+On the command line `SECTION={...}` replaces a whole section; set single keys by their dotted names.
 """
 
 SEGMENTATION = """

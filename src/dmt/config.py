@@ -84,9 +84,11 @@ class Config(Section):
     batch: BatchConfig = BatchConfig()
     """Batch composition."""
     augment: str = "default"
-    """Augmentation: default (by data set), none, reference (the authors' ranges), or a data set's own by name. In
-    segmentation: default (random scale, crop, flip: the paper's), color (the same with brightness, contrast and
-    saturation), no-flip, none (resized to the crop)."""
+    """Augmentation in classification: default (that of digits, fashion-mnist or cifar-10 for these data sets, else
+    photo), none, digits (turns, shifts, stretches, brightness, no mirroring), fashion-mnist (mirrors, turns a little,
+    covers a square), cifar (mirrors, padded crop, one random operation), reference (likewise, in the authors' ranges),
+    photo (mirrors, turns, colors). In segmentation: default (random scale, crop, mirroring: the paper's), color (the
+    same with brightness, contrast and saturation), no-flip (without mirroring), none (resized to the crop)."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Arithmetic of the networks; auto = bf16 where the machine has it in hardware. Losses are fp32 always."""
     workers: Annotated[int, Field(ge=0)] = 0

@@ -29,7 +29,7 @@ class DataConfig(Section):
     name: str
     """A name from `dmt list datasets`."""
     root: str | None = None
-    """Folder of the data; null where it is embedded or found in the usual place."""
+    """Folder of the data; null if embedded (digits, scenes), or found or downloaded (fashion-mnist, cifar-10)."""
     num_labeled: Count | None = None
     """How many labels are used for training (images, drawn by split_seed; in classification class-balanced); null = all
     there are."""
@@ -39,9 +39,9 @@ class DataConfig(Section):
     unlabeled: str | None = None
     """A text file that names the unlabeled images; null = all the rest."""
     validation: str | None = None
-    """A text file that names images for choices (`folder` only)."""
+    """A text file that names the validation images (own files; masks in a table or of Hugging Face have a split)."""
     test: str | None = None
-    """A text file that names images for reported figures (`folder` only)."""
+    """A text file that names images for reported figures; likewise."""
     class_names: list[str] | str | None = None
     """The classes of one's own data, or a file with a name a line."""
     num_unlabeled: Count | None = None
@@ -139,7 +139,7 @@ class RoundsConfig(Section):
     round before's) label them differently and both are unsure: they are counted, or counted and left out
     (classification)."""
     stranger_confidence: Fraction = 0.5
-    """Unsure is less than this."""
+    """A label of lower confidence than this counts as unsure."""
     window: Annotated[list[Count], Field(min_length=2, max_length=2)] | None = None
     """Height and width of the windows through which images larger than that are labeled and scored, by the mean
     probabilities of windows that overlap by a quarter (segmentation; not in the paper). null = the whole

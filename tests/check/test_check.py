@@ -286,6 +286,14 @@ def test_what_is_planted_in_masks_is_found(case: str, tmp_path: Path) -> None:
     assert found(check(str(config), timing=False)) == expected
 
 
+@pytest.mark.parametrize("timing", [False, True])
+def test_an_unknown_augmentation_is_an_error_whether_steps_are_measured_or_not(tmp_path: Path, timing: bool) -> None:
+    report = check(str(class_folders(tmp_path)), ["augment=cifar-10"], timing=timing)
+    (message,) = messages(report, "config")
+    assert "cifar-10" in message
+    assert not report.is_fit
+
+
 def test_every_wrong_row_of_a_table_is_found_at_once(tmp_path: Path) -> None:
     config = class_folders(tmp_path)
     names = sorted((tmp_path / "data").rglob("*.png"))

@@ -43,9 +43,14 @@ def weights_and_a_run() -> None:
     store.finish(list, is_main=True)
 
 
+def a_model() -> None:
+    """A finished run."""
+    train_digits(Path("runs/digits"))
+
+
 def a_model_and_a_photo() -> None:
     """What the commands of the page leave behind, and a photo."""
-    train_digits(Path("runs/digits"))
+    a_model()
     export_onnx(Path("runs/digits"), Path("digits-onnx"))
     Image.new("RGB", (40, 30), "gray").save("photo.png")
 
@@ -53,13 +58,14 @@ def a_model_and_a_photo() -> None:
 FILES_OF_THE_READER: dict[str, Callable[[], None]] = {
     "segmentation.md": weights_and_a_run,
     "predict.md": a_model_and_a_photo,
+    "run-folder.md": a_model,
 }
 
 
 YAML = re.compile(r"^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("page", ["config.md", "segmentation.md"])
+@pytest.mark.parametrize("page", ["config.md", "segmentation.md", "which-preset.md"])
 def test_the_configs_of_a_page_are_ones(page: str, tmp_path: Path) -> None:
     texts = YAML.findall((DOCS / page).read_text(encoding="utf-8"))
     assert texts

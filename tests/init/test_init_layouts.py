@@ -178,6 +178,13 @@ def test_a_list_of_training_images_that_says_more_than_the_masks(tmp_path: Path)
     assert (found.facts.num_labeled, found.facts.num_unlabeled) == (2, 4)
 
 
+def test_a_list_of_labeled_images_leaves_none_to_draw(tmp_path: Path) -> None:
+    masked(tmp_path / "data", count=6)
+    (tmp_path / "data" / "train.txt").write_text("0.jpg\n1.jpg\n")
+    with pytest.raises(DataError, match=r"--labels is 1, but .*train\.txt says which images are labeled"):
+        begun(tmp_path / "data", tmp_path, labels=1)
+
+
 def test_a_list_that_says_the_same_as_the_masks_is_left_alone(tmp_path: Path) -> None:
     masked(tmp_path / "data", count=6)
     (tmp_path / "data" / "train.txt").write_text("0\n1\n2\n")

@@ -114,12 +114,22 @@ def _check_data(
         find_equal(state.places, findings)
         find_alike(state.places, findings)
         parts = parts_of(config, data, _without_unreadable(split, state.places))
+        with _told(findings, "config"):
+            _build_views(config, data)
         with _told(findings, "network"):
             if not timing or findings.number("error"):
                 network_builder(config, data, None, plan=method.plan())
                 return
             state.estimate = _estimated(config, data, parts, state.places, observer=observer, clock=clock)
             _check_room(state.estimate, findings, run_dir)
+
+
+def _build_views(config: Config, data: DataSet) -> None:
+    """What a run makes of images before it begins, where it may refuse the config."""
+    task = TASKS[config.task]
+    task.labeled_view(config, data)
+    task.pseudo_view(config, data)
+    task.augment(config)
 
 
 def _walked(

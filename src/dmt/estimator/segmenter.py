@@ -32,9 +32,10 @@ class SemiSupervisedSegmenter(Estimator):
     or a list of paths; see `SemiSupervisedClassifier`. y holds a mask `(H, W)` of whole numbers for each image: None or
     255 everywhere where there is none, and a pixel of 255 is ignored.
 
-    The parameters are those of `SemiSupervisedClassifier`. With images of several sizes, `image_size` or
-    `config={"crop.size": [height, width]}` says how large the views are that are trained on. Two networks that teach
-    each other (Algorithm 2, the paper's for segmentation) are asked for by `backbone_b`.
+    The parameters are those of `SemiSupervisedClassifier`, but `augment="default"` scales, crops and mirrors at random
+    here; `no-flip` does not mirror, `color` also varies the colors, `none` only resizes. With images of
+    several sizes, `image_size` or `config={"crop.size": [height, width]}` says how large the views are that are trained
+    on. Two networks that teach each other (Algorithm 2, the paper's for segmentation) are asked for by `backbone_b`.
 
     Attributes:
         classes_: the values in the masks, sorted, without 255.

@@ -66,10 +66,16 @@ class Facts:
         """As if only so many labels were used, and the other images were unlabeled.
 
         Raises:
-            DataError: there are not so many.
+            DataError: there are not so many, or a list says which they are.
         """
         if count is None:
             return self
+        if listed := self.data.get("labeled"):
+            path = Path(self.data["root"]) / listed
+            raise DataError(
+                f"--labels is {count}, but {path} says which images are labeled. Shorten that list, or rename it to "
+                "have labels drawn from all masks."
+            )
         if count > self.num_labeled:
             raise DataError(f"--labels is {count}, but {self.num_labeled} training images have a label.")
         return replace(
