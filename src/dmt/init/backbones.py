@@ -115,10 +115,15 @@ def takes_stride(backbone: Backbone, stride: int) -> bool:
 
 
 def is_depthwise(backbone: Backbone, task: TaskName) -> bool:
-    """Whether most of a network's filters see one channel each, as MobileNets' do."""
-    layers = _built(backbone.name, task, backbone.options).modules()
+    """Whether a network is of convolutions that mostly see one channel each, as MobileNets are.
+
+    ConvNeXt's do as well, but its time goes into linear layers.
+    """
+    layers = list(_built(backbone.name, task, backbone.options).modules())
     spatial = [layer for layer in layers if isinstance(layer, nn.Conv2d) and max(layer.kernel_size) > 1]
-    return sum(layer.groups == layer.in_channels > 1 for layer in spatial) > len(spatial) / 2
+    linear = sum(isinstance(layer, nn.Linear) for layer in layers)
+    depthwise = sum(layer.groups == layer.in_channels > 1 for layer in spatial)
+    return depthwise > len(spatial) / 2 and linear < depthwise
 
 
 def _for_task(name: str, task: TaskName) -> str:
