@@ -14,7 +14,12 @@ from dmt.compare import Comparison, as_csv, as_markdown, as_table_csv
 
 SEEDS = [0, 1, 2, 7]
 BASELINE = [70.0, 72.5, 69.0, 71.25]
-FIGURES = {"dmt": [75.0, 74.0, 68.5, 76.0], "cbst": [74.0, 75.0, 68.0, 73.0], "oracle": [80.0, 81.0, 79.5, 82.0]}
+FIGURES = {
+    "supervised": BASELINE,
+    "dmt": [75.0, 74.0, 68.5, 76.0],
+    "cbst": [74.0, 75.0, 68.0, 73.0],
+    "oracle": [80.0, 81.0, 79.5, 82.0],
+}
 
 
 def result(method: str, number: int, *, ensemble: float | None = None, validation: bool = False) -> dict:
@@ -86,10 +91,17 @@ def test_one_seed_has_no_spread_and_no_interval() -> None:
 
 def test_a_baseline_that_is_a_candidate_is_shown_once() -> None:
     names = ["supervised", "dmt"]
-    FIGURES["supervised"] = BASELINE
     rows = comparison(names).rows()
     assert [row.name for row in rows] == names
     assert rows[0].over_baseline == ()
+
+
+def test_an_oracle_beside_the_labels_alone_is_held_against_them() -> None:
+    alone, oracle = comparison(["supervised", "oracle"]).rows()
+    assert (alone.name, alone.over_baseline) == ("supervised", ())
+    gains = [high - low for high, low in zip(FIGURES["oracle"], BASELINE, strict=True)]
+    assert oracle.over_baseline == pytest.approx(gains)
+    assert oracle.gap_share == pytest.approx(100.0)
 
 
 def test_networks_together_and_picks_have_lines_of_their_own() -> None:

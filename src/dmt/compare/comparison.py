@@ -1,9 +1,9 @@
 """Figures of many runs, paired by seed."""
 
-import itertools
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, combinations
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -119,11 +119,11 @@ class Comparison:
 
     def rows(self) -> list[Row]:
         """The labels alone, then each candidate: its last round, its networks together, and what it picked."""
-        return [*self._baselines(), *itertools.chain.from_iterable(map(self._rows_of, self.names))]
+        return [*self._baselines(), *chain.from_iterable(map(self._rows_of, self.names))]
 
     def differences(self) -> list[tuple[str, str, Difference]]:
         """Between the last rounds of every two candidates, the later one first."""
-        pairs = itertools.combinations(self.names, 2)
+        pairs = combinations(self.names, 2)
         return [(later, earlier, self._difference(later, earlier)) for earlier, later in pairs]
 
     def records(self) -> Iterator[dict[str, Any]]:
@@ -163,7 +163,8 @@ class Comparison:
         """The candidate whose own labels-alone network another is set beside: itself, where it has one of its own."""
         if self._has_rounds(name):
             return name
-        return next((other for other in self.names if self._has_rounds(other)), name)
+        alone = (other for other in self.names if self._method(other) == "supervised")
+        return next(chain(filter(self._has_rounds, self.names), alone), name)
 
     def _baselines(self) -> Iterator[Row]:
         """The labels alone, once for all candidates that share it, unless it is a candidate itself."""
