@@ -104,6 +104,11 @@ def test_an_oracle_beside_the_labels_alone_is_held_against_them() -> None:
     assert oracle.gap_share == pytest.approx(100.0)
 
 
+def test_an_oracle_alone_has_nothing_to_be_held_against() -> None:
+    (oracle,) = comparison(["oracle"]).rows()
+    assert (oracle.over_baseline, oracle.gap_share) == ((), None)
+
+
 def test_networks_together_and_picks_have_lines_of_their_own() -> None:
     rows = comparison(["dmt"], ensemble=90.0, validation=True).rows()
     assert [row.name for row in rows] == ["supervised", "dmt", "dmt, a and b together", "dmt, as picked"]

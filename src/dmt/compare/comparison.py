@@ -190,9 +190,11 @@ class Comparison:
             yield self._row(name, "final", title=f"{name}, as picked")
 
     def _row(self, name: str, part: str, *, title: str, seconds: Sequence[float] = ()) -> Row:
-        figures, baseline = self._figures(name, part), self._figures(self._baseline_of(name), "supervised")
+        beside = self._baseline_of(name)
+        figures, baseline = self._figures(name, part), self._figures(beside, "supervised")
         gains = [figure - base for figure, base in zip(figures, baseline, strict=True)]
-        if self._method(name) == "supervised" and not any(gains):  # the labels alone themselves
+        is_baseline = self._method(name) == "supervised" and not any(gains)
+        if is_baseline or (beside == name and not self._has_rounds(name)):  # nothing to be held against
             return Row(name=title, figures=figures, seconds=seconds)
         gap = self._gap(baseline)
         share = 100.0 * statistics.mean(gains) / gap if gap > 0 else None
