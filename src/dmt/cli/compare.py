@@ -169,9 +169,11 @@ def _tables(comparison: "Comparison") -> Iterator[Table]:
 
 
 def _table(title: str, heads: list[str], rows: list[list[str]]) -> Table:
+    """In a narrow terminal, names and figures are broken between words, and never inside of one."""
     table = Table(title=escape(title) or None, title_justify="left")
-    for number, heading in enumerate(heads):
-        table.add_column(escape(heading), justify="right" if number else "left", no_wrap=not number)
+    for number, column in enumerate(zip(heads, *rows, strict=True)):
+        longest = max(len(word) for cell in column for word in cell.split() or [""])
+        table.add_column(escape(column[0]), justify="right" if number else "left", min_width=longest)
     for row in rows:
         table.add_row(*map(escape, row))
     return table
