@@ -3,9 +3,9 @@
     python benchmarks/run_log.py runs --output docs/runs.csv
 
 Looks for run folders below those that are named. Lines that the file has already stay, so that it outlives the folders;
-a run is known again by the hash of its config, which ends its folder's name in a comparison. Paths are cut to their
-last part. The processor and the version of dmt are told since 2026-11-29. Figures are percent, of the last round,
-before any pick.
+a run is known again by the hash of its config, which ends its folder's name in a comparison, and its day: the same
+settings on another machine are another line. Paths are cut to their last part. The processor and the version of dmt are
+told since 2026-11-29. Figures are percent, of the last round, before any pick.
 """
 
 import argparse
@@ -34,11 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args(arguments)
-    lines = {line["config"]: line for line in known(options.output)}
+    lines = {(line["config"], line["date"]): line for line in known(options.output)}
     before = len(lines)
     for result in sorted(path for folder in options.folders for path in folder.rglob("result.json")):
         line = line_of(result.parent)
-        lines[line["config"]] = line
+        lines[line["config"], line["date"]] = line
     write(options.output, sorted(lines.values(), key=lambda one: [one[key] for key in ("dataset", "date", "config")]))
     print(f"{len(lines):,} runs, {len(lines) - before:,} of them new, in {options.output}.")
 

@@ -190,10 +190,7 @@ def test_unequal_networks_are_warned_of() -> None:
     assert f"b is {gap:.1f} points of validation mean IoU above a" in sentence
     assert "weights of b" in sentence
     assert "rounds.dms_share=0.8" in sentence
-    built_alike = unequal_pair(MUTUAL, starts(weak, strong), alike=True)
-    assert built_alike is not None
-    assert "longer training on the labels" in built_alike
-    assert "dms_share" not in built_alike
+    assert "train longer on the labels" in sentence
     other = unequal_pair(MUTUAL, starts(strong, weak))
     assert other is not None
     assert f"a is {gap:.1f} points of validation mean IoU above b" in other

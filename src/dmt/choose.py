@@ -61,19 +61,11 @@ def choose(plan: tuple[Stage, ...], validation: Mapping[Stage, Scores]) -> Choic
     return Choice(last, why, last)
 
 
-def unequal_pair(
-    plan: tuple[Stage, ...], validation: Mapping[Stage, Scores], *, sampled: bool = False, alike: bool = False
-) -> str | None:
+def unequal_pair(plan: tuple[Stage, ...], validation: Mapping[Stage, Scores], *, sampled: bool = False) -> str | None:
     """A sentence where two networks that teach each other start far apart, by validation; else None.
 
     The paper's networks are of like strength; where no second one is, it takes the better weights twice, with
-    difference-maximized sampling (section 4.1.2).
-
-    Args:
-        plan: of the run.
-        validation: scores by stage.
-        sampled: whether each learns from a sample of the labels.
-        alike: whether both have the same name, options and weights.
+    difference-maximized sampling (section 4.1.2), which `sampled` says is done.
     """
     starts = {stage.network: stage for stage in plan if stage.round == 0 and stage in validation}
     if len(starts) < 2:
@@ -84,8 +76,7 @@ def unequal_pair(
         return None
     title = validation[starts[strong]].title
     advice = f"Give both the name and weights of {strong}, and set rounds.dms_share=0.8."
-    if alike:
-        advice = "They are built alike, so that longer training on the labels (supervised) may bring them together."
+    advice += " Where both are built alike, train longer on the labels (supervised)."
     if sampled:
         advice = "Samples of more labels each (rounds.dms_share) may bring them together."
     return (

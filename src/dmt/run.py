@@ -240,9 +240,7 @@ def _validation_scores(
 
 
 def _unequal(setting: Setting, validation: Mapping[Stage, Scores]) -> str | None:
-    config = setting.config
-    sampled, alike = config.rounds.dms_share is not None, config.networks.a == config.networks.b
-    return unequal_pair(setting.plan, validation, sampled=sampled, alike=alike)
+    return unequal_pair(setting.plan, validation, sampled=setting.config.rounds.dms_share is not None)
 
 
 def _pooled(scores: Sequence[Scores]) -> Scores:

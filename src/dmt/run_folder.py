@@ -56,15 +56,18 @@ def read_result(path: Path) -> dict[str, Any]:
     """A finished run's result.json.
 
     Raises:
-        RunFolderError: it is broken, or holds no line of `rounds`.
+        RunFolderError: it is broken, of a newer version, or holds no line of `rounds`.
     """
     try:
         result: Any = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise RunFolderError(f"{path} is not valid JSON ({error}). Delete it and start the same run again.") from error
-    if not isinstance(result, dict) or not result.get("rounds"):
+    rounds = result.get("rounds") if isinstance(result, dict) else None
+    if not isinstance(rounds, list) or not rounds or not all(isinstance(row, dict) for row in rounds):
         raise RunFolderError(f"{path} holds no figures of a run. Delete it and start the same run again.")
-    return result
+    if isinstance(found := result.get("format"), int) and found > FORMAT:
+        raise RunFolderError(f"{path} has the format {found}, of a newer version; this one knows up to {FORMAT}.")
+    return dict(result)
 
 
 def default_run_folder(config: Config, name: str = "run") -> Path:

@@ -41,12 +41,15 @@ def test_settings_of_a_file_without_effect_on_any_candidate_are_told(
     assert [str(one.message) for one in caught] == expected
 
 
-def test_long_names_are_broken_and_figures_are_not() -> None:
-    name = "curriculum_labeling, 20 to 100 percent of the pseudo labels, no moving average"
-    table = _table("", ["", "mean ± sd", "gain [95%]"], [[name, "97.8 ± 1.0", "+9.1 [+6.4, +11.8]"]])
-    console = Console(width=80, record=True, file=io.StringIO())
-    console.print(table)
+@pytest.mark.parametrize("width", [76, 80, 160])
+def test_long_names_are_broken_and_figures_are_not(width: int) -> None:
+    heads = ["", "mean ± sd", "gain [95%]", "of the gap", "above", "s a run"]
+    figures = ["97.8 ± 1.0", "+9.1 [+6.4, +11.8]", "88%", "10 of 10", "1,127"]
+    names = ["curriculum_labeling, 20 to 100 percent", "a_candidate_with_a_name_of_forty_letters"]
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(_table("", heads, [[name, *figures] for name in names], width=width))
     shown = console.export_text()
     assert "…" not in shown
-    assert "97.8 ± 1.0 │ +9.1 [+6.4, +11.8] │" in shown
-    assert set(name.split()) <= set(shown.split())
+    assert shown.count("│ " + " │ ".join(figures) + " │") == len(names)
+    letters = "".join(line.split("│")[1] for line in shown.splitlines() if line.startswith("│"))
+    assert letters.replace(" ", "") == "".join(names).replace(" ", "")

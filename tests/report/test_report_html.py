@@ -163,10 +163,13 @@ def test_unfinished_run_is_refused(tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text("{")
     with pytest.raises(RunFolderError, match="not valid JSON"):
         write_report(tmp_path)
-    for content in ("[]", "null", '{"task": "classification"}', '{"task": "classification", "rounds": []}'):
+    for content in ("[]", "null", '{"task": "classification"}', '{"rounds": []}', '{"rounds": "x"}', '{"rounds": [5]}'):
         (tmp_path / "result.json").write_text(content)
         with pytest.raises(RunFolderError, match=r"result\.json holds no figures of a run"):
             write_report(tmp_path)
+    (tmp_path / "result.json").write_text('{"format": 99, "rounds": [{}]}')
+    with pytest.raises(RunFolderError, match="has the format 99, of a newer version"):
+        write_report(tmp_path)
     (tmp_path / "result.json").write_text('{"task": "weaving", "rounds": [{}]}')
     with pytest.raises(RunFolderError, match="'weaving'; this version knows classification, segmentation"):
         write_report(tmp_path)

@@ -95,7 +95,7 @@ def compare(
     write_text(folder / "compare.md", as_markdown(comparison, command=command))
     write_text(folder / "compare.csv", as_csv(comparison))
     write_text(folder / "compare-table.csv", as_table_csv(comparison))
-    for table in _tables(comparison):
+    for table in _tables(comparison, width=console.width):
         console.print(table)
     console.print(f"Written to {escape(str(folder))}: compare.md, compare.csv, compare-table.csv.", soft_wrap=True)
     if comparison.diverged:
@@ -160,20 +160,29 @@ class _OneRun(LiveView):
         """Keep quiet: the run's report has what it has to say."""
 
 
-def _tables(comparison: "Comparison") -> Iterator[Table]:
+def _tables(comparison: "Comparison", *, width: int) -> Iterator[Table]:
     from dmt.compare.tables import DIFFERENCE_HEADINGS, difference_cells, headings, lines
 
-    yield _table(comparison.title, headings(comparison, by_seed=False), lines(comparison, by_seed=False))
+    yield _table(comparison.title, headings(comparison, by_seed=False), lines(comparison, by_seed=False), width=width)
     if differences := comparison.differences():
-        yield _table("", DIFFERENCE_HEADINGS, [difference_cells(*one) for one in differences])
+        yield _table("", DIFFERENCE_HEADINGS, [difference_cells(*one) for one in differences], width=width)
 
 
-def _table(title: str, heads: list[str], rows: list[list[str]]) -> Table:
-    """In a narrow terminal, names and figures are broken between words, and never inside of one."""
+def _table(title: str, heads: list[str], rows: list[list[str]], *, width: int) -> Table:
+    """Figures stay whole; names are broken where the terminal is narrow."""
     table = Table(title=escape(title) or None, title_justify="left")
-    for number, column in enumerate(zip(heads, *rows, strict=True)):
-        longest = max(len(word) for cell in column for word in cell.split() or [""])
-        table.add_column(escape(column[0]), justify="right" if number else "left", min_width=longest)
+    names, *figures = zip(heads, *rows, strict=True)
+    widths = [max(map(len, [*head.split(), *cells])) for head, *cells in figures]
+    left = width - sum(widths) - _FRAME * (len(widths) + 1) - 1
+    table.add_column(escape(names[0]), width=min(max(map(len, names)), max(left, _LEAST_NAME)), overflow="fold")
+    for (head, *_), its_width in zip(figures, widths, strict=True):
+        table.add_column(escape(head), justify="right", width=its_width)
     for row in rows:
         table.add_row(*map(escape, row))
     return table
+
+
+_FRAME = 3
+"""Characters that a column has beside its text."""
+_LEAST_NAME = 12
+"""Characters of a line of a name, however narrow the terminal."""

@@ -115,9 +115,9 @@ def takes_stride(backbone: Backbone, stride: int) -> bool:
 
 
 def is_depthwise(backbone: Backbone, task: TaskName) -> bool:
-    """Whether a network is of convolutions that mostly see one channel each, as MobileNets are.
+    """Whether most of a network's filters see one channel each, as MobileNets' do, and outnumber its linear layers.
 
-    ConvNeXt's do as well, but its time goes into linear layers.
+    Linear layers, where they are many, are what takes the time (ConvNeXt).
     """
     layers = list(_built(backbone.name, task, backbone.options).modules())
     spatial = [layer for layer in layers if isinstance(layer, nn.Conv2d) and max(layer.kernel_size) > 1]
