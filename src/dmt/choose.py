@@ -75,8 +75,10 @@ def unequal_pair(plan: tuple[Stage, ...], validation: Mapping[Stage, Scores], *,
     if gap <= max(MAX_UNEQUAL_POINTS, error):
         return None
     title = validation[starts[strong]].title
-    advice = f"Give both the name and weights of {strong}, and set rounds.dms_share=0.8."
-    advice += " Where both are built alike, train longer on the labels (supervised)."
+    advice = (
+        f"Give both the name and weights of {strong}, and set rounds.dms_share=0.8; or, where both are built alike, "
+        "train longer on the labels (supervised)."
+    )
     if sampled:
         advice = "Samples of more labels each (rounds.dms_share) may bring them together."
     return (

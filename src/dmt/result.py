@@ -6,12 +6,12 @@ from typing import Any
 from dmt.choose import Choice
 from dmt.config import Config
 from dmt.data.parts import Parts
+from dmt.run_folder import FORMAT
 from dmt.scores import Scores
 from dmt.setting import StageRecord
 from dmt.tasks import TASKS
 from dmt.types import Stage
 
-FORMAT = 1
 HEADLINES = tuple(task.scores.headline for task in TASKS.values())
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import json
 import os
 import shutil
 import socket
@@ -56,12 +55,10 @@ def read_result(path: Path) -> dict[str, Any]:
     """A finished run's result.json.
 
     Raises:
-        RunFolderError: it is broken, of a newer version, or holds no line of `rounds`.
+        CheckpointError: it is not whole.
+        RunFolderError: it is of a newer version, or holds no line of `rounds`.
     """
-    try:
-        result: Any = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RunFolderError(f"{path} is not valid JSON ({error}). Delete it and start the same run again.") from error
+    result = read_json(path)
     rounds = result.get("rounds") if isinstance(result, dict) else None
     if not isinstance(rounds, list) or not rounds or not all(isinstance(row, dict) for row in rounds):
         raise RunFolderError(f"{path} holds no figures of a run. Delete it and start the same run again.")

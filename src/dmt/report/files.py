@@ -97,7 +97,8 @@ def read_run(folder: Path) -> RunFiles:
     """Read what a finished run left.
 
     Raises:
-        RunFolderError: the folder holds no readable result.json, so there is nothing to tell.
+        RunFolderError: the folder holds no result.json, or one without figures, so there is nothing to tell.
+        CheckpointError: it is not whole.
     """
     result = _result(folder / "result.json")
     config_text = _text(folder / "config.yaml")
