@@ -53,6 +53,7 @@ def test_weights_carry_their_preprocessing_and_class_names(tmp_path: Path) -> No
         assert described["class_names"] == ["0", "1", "2"]
         assert (described["image_size"], described["channels"]) == ([8, 8], 1)
         assert described["value_range"] is None
+        assert described["exif_orientation"] is False
         assert described["numbers"] == "levels"
         assert len(described["preprocessing"]["mean"]) == 1
         assert described["palette"] is None

@@ -31,8 +31,7 @@ class DataConfig(Section):
     root: str | None = None
     """Folder of the data; null if embedded (digits, scenes), or found or downloaded (fashion-mnist, cifar-10)."""
     num_labeled: Count | None = None
-    """How many labels are used for training (images, drawn by split_seed; in classification class-balanced); null = all
-    there are."""
+    """How many labels to train with (images drawn by split_seed; in classification class-balanced); null = all."""
     labeled: str | None = None
     """A text file that names the labeled images, one key a line, instead of num_labeled; like those below, relative to
     the working folder or else to root."""
@@ -55,11 +54,12 @@ class DataConfig(Section):
     value_range: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
     """The values in one's own image files that become black and white, for instance [0, 65535] of 16 bits; a value
     outside is an error. null = 8 bits, as they are."""
+    exif_orientation: bool = False
+    """Whether one's own pictures are turned as their EXIF asks, as viewers show them; masks stay as they are stored."""
     annotations: str | None = None
     """The JSON file of `coco`, relative to root; null = annotations.json."""
     shards: str | None = None
-    """Further unlabeled images in tar files (WebDataset), for instance shards/*.tar; relative to the working folder or
-    else to the data."""
+    """Further unlabeled images in tar files (WebDataset): shards/*.tar; relative to the working folder or the data."""
     allow_outside: bool = False
     """Whether a manifest may name files outside the folder that it stands in."""
     max_unreadable: Annotated[int, Field(ge=0)] = 0

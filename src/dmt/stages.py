@@ -238,6 +238,7 @@ def _metadata(setting: Setting, network: Network) -> dict[str, str]:
         "image_size": setting.data.image_size,
         "channels": setting.data.channels,
         "value_range": setting.data.pixel_rule.value_range,
+        "exif_orientation": setting.data.pixel_rule.exif_orientation,
         "numbers": REAL if first_readable(setting.data.train).is_floating_point() else LEVELS,
         "palette": setting.data.palette,
     }

@@ -188,6 +188,11 @@ PLANTED: dict[str, tuple[Plant, list[str], dict[str, tuple[str, int]]]] = {
         {"rotated": ("note", 1)},
     ),
     "a photo on its side": (lambda root: on_its_side(root / "unlabeled/0.png"), [], {"rotated": ("note", 1)}),
+    "a photo on its side that is turned": (
+        lambda root: on_its_side(root / "unlabeled/0.png"),
+        ["data.exif_orientation=true", "data.image_size=[8, 8]"],
+        {},
+    ),
     "an unlabeled image left": (lambda root: shutil.rmtree(root / "unlabeled"), [], {"data-warning": ("warning", 1)}),
     "too many labels asked for": (lambda _: None, ["data.num_labeled=999"], {"data": ("error", 1)}),
     "an unknown network": (lambda _: None, ["networks.a.name=smal_cnn"], {"network": ("error", 1)}),

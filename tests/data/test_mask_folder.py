@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 from tiny_masks import mask, photo, save, user_folder, write_lines
 
 from dmt.config_sections import DataConfig
@@ -102,6 +102,24 @@ def test_folders_in_folders(tmp_path: Path) -> None:
     assert [data.train.key(index) for index in range(3)] == ["a/x", "b/c/y", "z"]
     assert data.test.key(0) == "b/x"
     assert data.labeled == (0, 1)
+
+
+def test_a_mask_of_the_picture_as_viewers_show_it(tmp_path: Path) -> None:
+    root = user_folder(tmp_path)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.fromarray(photo(1)).save(root / "images/01.png", exif=exif)
+    drawn = np.rot90(mask(1), k=-1)
+    save(root / "masks/01.png", drawn)
+    with pytest.raises(DataError, match=r"masks/01\.png is 8 x 6\. .* set data\.exif_orientation=true\.$"):
+        load(root)
+    data = load(root, exif_orientation=True)
+    assert data.train.size(1) == (8, 6)
+    assert np.array_equal(data.train.labels([1])[0], drawn)
+    assert np.array_equal(data.train.images([1])[0].permute(1, 2, 0), np.rot90(photo(1), k=-1))
+    save(root / "masks/01.png", mask(1))
+    with pytest.raises(DataError, match=r"is 8 x 6 .* is 6 x 8\. .* turns images as their EXIF asks, and masks never"):
+        load(root, exif_orientation=True)
 
 
 def test_classes_of_the_config(tmp_path: Path) -> None:
@@ -220,7 +238,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "mask of another size": (
         lambda root: save(root / "masks/01.png", mask(1, (8, 6))),
-        r"images/01\.png is 6 x 8 .*masks/01\.png is 8 x 6\. .* A rotation that EXIF asks for is not applied\.$",
+        r"images/01\.png is 6 x 8 .*masks/01\.png is 8 x 6\. .* set data\.exif_orientation=true\.$",
     ),
     "mask of a size of its own": (
         lambda root: save(root / "masks/01.png", mask(1, (7, 6))),

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import dmt
+from dmt.config_sections import DataConfig
 from dmt.data.catalog import load_dataset
 from dmt.data.images import ArrayImages, DataSet
 from dmt.errors import CheckpointError, ConfigError, DataError
@@ -229,6 +230,29 @@ def test_sets_without_a_label_or_of_other_channels(digits_run: Path, monkeypatch
     monkeypatch.setattr("dmt.evaluation.labeled.load_dataset", lambda *_, **__: colors)
     with pytest.raises(ConfigError, match="3 channels; the model was trained on 1"):
         labeled_set(description, data="digits")
+
+
+@pytest.mark.parametrize(
+    ("data", "overrides", "expected"),
+    [("photos", [], True), ("photos", ["data.exif_orientation=false"], False), ("digits", [], False)],
+)
+def test_ones_own_photos_are_turned_as_in_training_unless_told_otherwise(
+    digits_run: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data: str, overrides: list[str], expected: bool
+) -> None:
+    (tmp_path / "photos").mkdir()
+    monkeypatch.chdir(tmp_path)
+    asked: list[DataConfig] = []
+
+    def recorded(config: DataConfig, **_: Any) -> DataSet:
+        asked.append(config)
+        raise DataError("far enough")
+
+    monkeypatch.setattr("dmt.evaluation.labeled.load_dataset", recorded)
+    description = dmt.load(digits_run).description
+    turned = description.input.model_copy(update={"exif_orientation": True})
+    with pytest.raises(DataError, match="far enough"):
+        labeled_set(description.model_copy(update={"input": turned}), data=data, overrides=overrides)
+    assert [config.exif_orientation for config in asked] == [expected]
 
 
 def test_images_get_the_models_size_unless_told_otherwise(digits_run: Path) -> None:

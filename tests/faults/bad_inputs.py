@@ -281,6 +281,7 @@ BAD_INPUTS: dict[str, dict[str, Spoil]] = {
             lambda root: np.save(root / "unlabeled/x.npy", np.full((8, 8, 3), 900, np.uint16)),
             "data.value_range=[0, 255]",
         ),
+        "an orientation of bands": _classes(_nothing, "data.exif_orientation=true", "data.channels=4"),
         "a tar file that is none": _classes(lambda root: (root / "x.tar").write_bytes(b"no"), "data.shards=x.tar"),
         "shards that match no file": _classes(_nothing, "data.shards=gone-*.tar"),
         "a table that names a missing file": _table("path,label\nlabeled/cat/9.png,cat\n"),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from PIL import Image
+from PIL import ExifTags, Image
 
 from data.test_mask_layouts import LAYOUTS as MASK_LAYOUTS
 from data.tiny_photos import CLASSES, LAYOUTS, photos, write_images, write_table
@@ -280,6 +280,29 @@ def test_bands_are_explained(dtype: Any, bands: int, highest: int, expected: dic
     found = {key: getattr(config.data, key) for key in ("channels", "value_range")}
     assert {key: value for key, value in found.items() if value is not None} == expected
     assert loaded(config).channels == expected.get("channels", 3)
+
+
+@pytest.mark.parametrize(("asked", "expected"), [(6, True), (1, False)])
+def test_photos_that_ask_to_be_turned_are(asked: int, expected: bool, tmp_path: Path) -> None:
+    write_images(tmp_path / "data")
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = asked
+    path = sorted((tmp_path / "data").rglob("*.png"))[0]
+    with Image.open(path) as image:
+        image.save(path, exif=exif)
+    found, config = begun(tmp_path / "data", tmp_path)
+    assert config.data.exif_orientation is expected
+    assert ("EXIF asks for 1 of " in str(found.facts.told)) is expected
+
+
+def test_nothing_is_turned_under_its_mask(tmp_path: Path) -> None:
+    root = masked(tmp_path / "data")
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 3
+    path = sorted((root / "images").iterdir())[0]
+    with Image.open(path) as image:
+        image.save(path, exif=exif)
+    assert begun(root, tmp_path)[1].data.exif_orientation is False
 
 
 def test_files_of_8_and_of_16_bits_are_not_brought_to_one_range(tmp_path: Path) -> None:

@@ -14,6 +14,12 @@ IMBALANCE = {"classification": 10, "segmentation": 100}
 _FEW_LABELS = 3
 """Labels of a class below which its pseudo labels stand on next to nothing."""
 
+_HOW_UPRIGHT = {
+    "classification": "data.exif_orientation=true turns them.",
+    "segmentation": "data.exif_orientation=true turns them, and leaves masks as they are: for masks that fit them "
+    "upright.",
+}
+
 
 def find_imbalance(config: Config, places: Mapping[str, Place], findings: Findings) -> None:
     """Note classes that labels show seldom or never, and parts to be scored on that lack some."""
@@ -44,10 +50,11 @@ def find_mixtures(config: Config, places: Mapping[str, Place], findings: Finding
         told = ", ".join(f"{count:,} as {mode}" for mode, count in modes.most_common())
         message = f"Images are stored in {len(modes)} ways: {told}. All become {config.data.channels or 3} channels."
         findings.add("note", "several-modes", message, where=modes.most_common()[-1][0])
-    if rotated := sum(place.num_rotated for place in places.values()):
+    rotated = sum(place.num_rotated for place in places.values())
+    if rotated and not config.data.exif_orientation:
         message = (
             f"{rotated:,} files ask, by EXIF, to be shown in another orientation, which is not done: such photos lie "
-            "on their side. Where that matters, save them upright (PIL.ImageOps.exif_transpose)."
+            f"on their side. {_HOW_UPRIGHT[config.task]}"
         )
         findings.add("note", "rotated", message, where="EXIF", count=rotated)
     if config.data.image_size is None:

@@ -1,18 +1,17 @@
 """The parts of a run as a check walks through them: every image decoded once, and nothing of it kept but numbers."""
 
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image
 
 from dmt.check.findings import Findings
 from dmt.check.fingerprints import Fingerprint, FingerprintList, Fingerprints, fingerprint
-from dmt.data.image_files import TURNED_BACK, Readable, opened
+from dmt.data.image_files import Readable, opened
 from dmt.data.images import DataSet, ImageSet
+from dmt.data.orientation import orientation, upright_size
 from dmt.data.pixels import RGB, PixelRule, read_bands
 from dmt.data.problems import Problem
 from dmt.data.splits import Split
@@ -189,27 +188,17 @@ def _count_pixels(place: Place, index: int, findings: Findings) -> None:
 
 
 def _described(images: ImageSet, index: int, *, channels: int) -> tuple[tuple[int, int], str, bool]:
-    """Size and kind of pixels as they are stored, and whether EXIF asks for another orientation."""
+    """Size, kind of pixels as they are stored, and whether EXIF asks for another orientation."""
     source = _source(images, index)
     if source is None:
         return images.size(index), f"{channels} channel{'s' * (channels > 1)} in memory", False
     rule: PixelRule = getattr(images, "rule", RGB)
     if rule.is_picture and source.suffix.lower() != ".npy":
         with opened(source) as image:
-            return (image.height, image.width), image.mode, _is_rotated(image)
+            size = upright_size(image) if rule.exif_orientation else (image.height, image.width)
+            return size, image.mode, orientation(image) != 1
     bands = read_bands(source)
     return bands.shape[:2], f"{bands.dtype} x {bands.shape[2]}", False
-
-
-def _is_rotated(image: Image.Image) -> bool:
-    if TURNED_BACK in image.info:  # a TIFF
-        return True
-    if image.format == "TIFF" or "exif" not in image.info:  # without it at hand, a PNG would be decoded to find it
-        return False
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # broken EXIF says nothing
-        orientation: int = image.getexif().get(ExifTags.Base.Orientation, 1)
-    return orientation != 1
 
 
 def _source(images: ImageSet, index: int) -> Readable | None:

@@ -11,11 +11,12 @@ from typing import BinaryIO, Literal, Protocol
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import BITSPERSAMPLE, EXTRASAMPLES, PHOTOMETRIC_INTERPRETATION, SAMPLESPERPIXEL, TiffImageFile
 from torch import Tensor
 
+from dmt.data.orientation import as_stored, upright, upright_size
 from dmt.errors import DataError, first_line
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
@@ -27,20 +28,6 @@ _OTHER_IMAGES = frozenset({".gif", ".heic", ".heif", ".avif", ".jfif", ".jp2", "
 
 _COLOR_BANDS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}
 """Of a TIFF, by its PhotometricInterpretation: gray, gray, RGB, palette, CMYK, YCbCr, Lab."""
-TURNED_BACK = "dmt_orientation"
-"""Key of an image's `info`: its orientation, where Pillow has turned it and we have turned it back."""
-
-_INVERSE_OF = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_90,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_270,
-}
-"""Of an orientation: from the picture that it asks for to the one that is stored."""
-
 _ALPHA = (1, 2)
 """A TIFF's ExtraSamples where the band after the colors is transparency; 0 says nothing of what it is."""
 _PNG_DEPTH_AT = 24
@@ -140,20 +127,18 @@ def list_files(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def read_size(path: Readable) -> tuple[int, int]:
+def read_size(path: Readable, *, exif_orientation: bool = False) -> tuple[int, int]:
     """Height and width of an image file, from its header.
 
     Raises:
         DataError: the file is missing, empty or no image, or `opened` refuses it.
     """
     with opened(path) as image:
-        return image.height, image.width
+        return upright_size(image) if exif_orientation else (image.height, image.width)
 
 
-def read_image(path: Readable) -> Tensor:
-    """The pixels of an image file as they are stored.
-
-    A rotation that EXIF asks for is not applied, since a mask would no longer fit.
+def read_image(path: Readable, *, exif_orientation: bool = False) -> Tensor:
+    """The pixels of an image file, as they are stored or turned as EXIF asks: only the first fits every mask.
 
     Returns:
         `(3, H, W)` uint8 RGB: gray becomes three equal channels, transparent parts show white.
@@ -162,7 +147,7 @@ def read_image(path: Readable) -> Tensor:
         DataError: the file is missing, cut off, or holds no picture of 8 bits a channel.
     """
     with opened(path) as image:
-        array = pil_array(image, where=str(path))
+        array = pil_array(upright(image) if exif_orientation else image, where=str(path))
     if array.ndim == 2:
         return torch.from_numpy(array).expand(3, -1, -1).contiguous()
     return torch.from_numpy(array).permute(2, 0, 1).contiguous()
@@ -172,8 +157,7 @@ def read_image(path: Readable) -> Tensor:
 def opened(path: Readable) -> Iterator[Image.Image]:
     """An image file as it is stored; whatever goes wrong with it inside the `with` is a `DataError`.
 
-    It is not decoded yet, but for a TIFF that asks to be turned, which Pillow does: that is turned back, and its `info`
-    has the orientation as `TURNED_BACK`.
+    It is not decoded yet, but for a TIFF that asks to be turned, which Pillow does: that is turned back.
 
     Raises:
         DataError: it has several pages, more than 8 bits a channel, or bands that are no colors: Pillow would drop
@@ -184,7 +168,7 @@ def opened(path: Readable) -> Iterator[Image.Image]:
             _check_one_page(image, path)
             _check_depth(image, path)
             _check_bands(image, path)
-            yield _as_stored(image)
+            yield as_stored(image)
     except DataError:
         raise
     except UnidentifiedImageError as error:
@@ -194,16 +178,6 @@ def opened(path: Readable) -> Iterator[Image.Image]:
         ) from error
     except _READ_ERRORS as error:
         raise unreadable(path, error) from error
-
-
-def _as_stored(image: Image.Image) -> Image.Image:
-    orientation = image.getexif().get(ExifTags.Base.Orientation) if isinstance(image, TiffImageFile) else None
-    if orientation not in _INVERSE_OF:
-        return image
-    image.load()
-    stored = image.transpose(_INVERSE_OF[orientation])
-    stored.info[TURNED_BACK] = orientation
-    return stored
 
 
 def unreadable(path: Readable, error: Exception) -> DataError:

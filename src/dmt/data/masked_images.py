@@ -32,8 +32,8 @@ class ImageFile:
 class MaskedImages:
     """Images with masks as files, as an `ImageSet`; images without a mask have no label.
 
-    Images are as they are stored: a rotation that EXIF asks for is not applied. What was decoded stays in memory
-    while it is little; the files are taken to stay as they are.
+    Masks are as they are stored, and so are images, unless `rule` turns them as their EXIF asks. What was decoded stays
+    in memory while it is little; the files are taken to stay as they are.
 
     Attributes:
         files: the images, in order.
@@ -111,7 +111,7 @@ class MaskedImages:
                     refuse(error, "unreadable-image", str(file.image))
                 continue
             if file.mask is not None:
-                _check_mask_size(file, file.mask, size)
+                _check_mask_size(file, file.mask, size, is_turned=self.rule.exif_orientation)
 
     def _file_size(self, index: int) -> tuple[int, int]:
         if index not in self._sizes:
@@ -140,6 +140,13 @@ class MaskedImages:
         return torch.stack(list(tensors)) if tensors else like
 
 
+_ORIENTATION_HINTS = {
+    False: " If its EXIF asks for it to be turned, and the mask fits it so, set data.exif_orientation=true.",
+    True: " data.exif_orientation turns images as their EXIF asks, and masks never.",
+}
+"""By whether images are turned; where height and width of an image and its mask are exchanged."""
+
+
 def count_pixels(images: MaskedImages, indices: Sequence[int], *, num_classes: int) -> np.ndarray:
     """How many pixels of each class the masks of some images hold, `(C,)` int64; every mask is read once.
 
@@ -155,14 +162,14 @@ def count_pixels(images: MaskedImages, indices: Sequence[int], *, num_classes: i
     return counts[:num_classes]
 
 
-def _check_mask_size(file: ImageFile, mask: MaskSource, size: tuple[int, int]) -> None:
+def _check_mask_size(file: ImageFile, mask: MaskSource, size: tuple[int, int], *, is_turned: bool) -> None:
     try:
         mask_size = mask.size()
     except DataError as error:
         refuse(error, "bad-mask", str(mask))
         return
     if size != mask_size:
-        hint = " A rotation that EXIF asks for is not applied." if size == mask_size[::-1] else ""
+        hint = _ORIENTATION_HINTS[is_turned] if size == mask_size[::-1] else ""
         refuse(
             DataError(
                 f"{file.image} is {_times(size)} (height x width), but its mask {mask} is {_times(mask_size)}. An "

@@ -15,6 +15,7 @@ from tifffile import TiffFile, TiffFileError
 from torch import Tensor
 
 from dmt.data.image_files import Readable, opened, pil_array, read_image, read_size, unreadable
+from dmt.data.orientation import upright
 from dmt.errors import DataError
 
 _ARRAY, _TIFF = ".npy", frozenset({".tif", ".tiff"})
@@ -53,10 +54,12 @@ class PixelRule:
         channels: of the images as networks get them.
         value_range: the values of level 0 and of level 255, with all others between; what lies outside is an error,
             never cut off. None = 0..255.
+        exif_orientation: whether pictures are turned as their EXIF asks; bands never are.
     """
 
     channels: int = 3
     value_range: tuple[float, float] | None = None
+    exif_orientation: bool = False
 
     @property
     def is_picture(self) -> bool:
@@ -73,9 +76,9 @@ class PixelRule:
             return self._from_bands(read_bands(source), source)
         if self.channels == 3:
             with self._telling_bands(source):
-                return read_image(source)
+                return read_image(source, exif_orientation=self.exif_orientation)
         with self._telling_bands(source), opened(source) as image:
-            array = pil_array(image, where=str(source))
+            array = pil_array(upright(image) if self.exif_orientation else image, where=str(source))
         return torch.from_numpy(array if array.ndim == 2 else np.array(Image.fromarray(array).convert("L")))[None]
 
     def size(self, source: Readable) -> tuple[int, int]:
@@ -86,7 +89,7 @@ class PixelRule:
         """
         if self.is_picture and source.suffix.lower() != _ARRAY:
             with self._telling_bands(source):
-                return read_size(source)
+                return read_size(source, exif_orientation=self.exif_orientation)
         height, width = read_bands(source).shape[:2]
         return height, width
 

@@ -7,7 +7,7 @@ from dmt.config_sections import DataConfig
 from dmt.errors import ConfigError
 from dmt.types import IGNORE_INDEX
 
-_OF_FILES = ("validation", "test", "channels", "value_range", "shards")
+_OF_FILES = ("validation", "test", "channels", "value_range", "exif_orientation", "shards")
 """Keys for one's own files, wherever these are named."""
 _OF_ONE = {"annotations": "coco", "allow_outside": "manifest"}
 """Keys for one data set alone."""

@@ -101,6 +101,8 @@ def _data_config(
             changes["channels"] = description.input.channels
         if config.value_range is None and description.input.value_range is not None:
             changes["value_range"] = list(description.input.value_range)
+        if "exif_orientation" not in config.model_fields_set:
+            changes["exif_orientation"] = description.input.exif_orientation
         if description.task == "segmentation" and config.class_names is None and not _names_classes(config):
             # As `dmt init` has them where nothing names them.
             changes["class_names"] = list(description.class_names)

@@ -64,6 +64,8 @@ def _input(description: Description) -> str:
     text = kinds.get(seen.channels, f"images of {seen.channels} bands")
     if seen.value_range is not None:
         text += f", values {seen.value_range[0]:g} to {seen.value_range[1]:g}"
+    if seen.exif_orientation:
+        text += ", turned as their EXIF asks"
     if seen.image_size is not None:
         text += f", resized to {seen.image_size[0]} x {seen.image_size[1]} (height x width)"
     return f"{text}; the normalization is part of the network"

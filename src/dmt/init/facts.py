@@ -19,7 +19,7 @@ from dmt.data.masked_images import MaskedImages, count_pixels
 from dmt.data.pixels import RGB, PixelRule
 from dmt.errors import DataError, DMTError
 from dmt.init.layouts import Layout
-from dmt.init.pixels import image_files, pixel_settings
+from dmt.init.pixels import image_files, orientation_settings, pixel_settings
 from dmt.types import IGNORE_INDEX
 
 _PROBE_SIZE = [32, 32]
@@ -100,9 +100,8 @@ def facts_of(layout: Layout) -> Facts:
     data = dict(layout.data)
     told: list[str] = []
     if data["name"] in ("folder", "manifest"):
-        settings, sentence = pixel_settings(image_files(Path(data["root"])))
+        settings, told = _file_settings(image_files(Path(data["root"])), layout.task)
         data |= settings
-        told += [f"The {sentence}."] if sentence else []
     try:
         if layout.task == "segmentation" and layout.title in _OWN_MASKS and not _class_list(data).is_file():
             data["class_names"] = _guessed_classes(data)
@@ -113,6 +112,16 @@ def facts_of(layout: Layout) -> Facts:
         return _counted(layout, data, told)
     except DMTError as error:
         raise DataError(f"This looks like {layout.title} ({layout.why}), but: {error}") from error
+
+
+def _file_settings(files: list[Path], task: str) -> tuple[dict[str, Any], list[str]]:
+    """How files are read where it is not as pictures of 8 bits as they are stored, and sentences about it."""
+    settings, sentence = pixel_settings(files)
+    told = [f"The {sentence}."] if sentence else []
+    if not settings and task == "classification":  # masks may have been made of images as they are stored
+        settings, sentence = orientation_settings(files)
+        told += [f"{sentence}."] if sentence else []
+    return settings, told
 
 
 def _counted(layout: Layout, data: dict[str, Any], told: list[str]) -> Facts:

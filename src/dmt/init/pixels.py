@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from dmt.data.class_folders import FILE_SUFFIXES
-from dmt.data.image_files import read_size, walk_files
+from dmt.data.image_files import opened, read_size, walk_files
 from dmt.data.manifest import read_manifest
+from dmt.data.orientation import orientation
 from dmt.data.pixels import read_bands
 from dmt.data.problems import gathered
 from dmt.errors import DataError
@@ -56,6 +57,27 @@ def pixel_settings(files: list[Path]) -> tuple[dict[str, Any], str]:
         seen = f"{min(one.lowest for one in extents):g} .. {max(one.highest for one in extents):g}"
         told += f", the values {seen} in {len(extents)} of them"
     return settings, told
+
+
+def orientation_settings(files: list[Path]) -> tuple[dict[str, Any], str]:
+    """`exif_orientation` where photos ask to be turned, and a sentence about them.
+
+    Args:
+        files: all image files.
+    """
+    looked_at = _evenly(files, _LOOKED_AT)
+    turned = sum(map(_asks_to_be_turned, looked_at))
+    if not turned:
+        return {}, ""
+    return {"exif_orientation": True}, f"EXIF asks for {turned} of {len(looked_at)} files to be turned, which is done"
+
+
+def _asks_to_be_turned(file: Path) -> bool:
+    try:
+        with opened(file) as image:
+            return orientation(image) != 1
+    except DataError:  # told of where images are loaded
+        return False
 
 
 def _refuse_mixed_bits(extents: list[_Extent]) -> None:

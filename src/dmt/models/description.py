@@ -74,6 +74,8 @@ class InputDescription(Section):
     """1 gray, 3 RGB, others are bands."""
     value_range: tuple[float, float] | None = None
     """The values that become 0 and 255; null = 8 bits, as they are."""
+    exif_orientation: bool = False
+    """Whether pictures are turned as their EXIF asks."""
     image_size: _Pair | None = None
     """Height and width that images are resized to; null = each its own size."""
     window: _Pair | None = None

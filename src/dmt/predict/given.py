@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from dmt.data.image_files import IMAGE_SUFFIXES
 from dmt.data.images import resize
+from dmt.data.orientation import upright
 from dmt.data.pixels import PixelRule
 from dmt.data.torch_images import TorchImages
 from dmt.errors import DataError
@@ -30,7 +32,8 @@ class ImageReader:
     @cached_property
     def rule(self) -> PixelRule:
         """What values in files stand for."""
-        return PixelRule(channels=self.input.channels, value_range=self.input.value_range)
+        seen = self.input
+        return PixelRule(channels=seen.channels, value_range=seen.value_range, exif_orientation=seen.exif_orientation)
 
     @property
     def suffixes(self) -> frozenset[str]:
@@ -50,6 +53,8 @@ class ImageReader:
         """
         if isinstance(image, str | Path):
             return self.rule.read(Path(image))
+        if isinstance(image, Image.Image) and self.rule.exif_orientation:
+            image = upright(image)
         if isinstance(image, np.ndarray) and image.ndim == 3 and self.input.channels not in (1, 3):
             image = torch.from_numpy(np.require(image.transpose(2, 0, 1), requirements=["C", "W"]))
         try:

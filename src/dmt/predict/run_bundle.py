@@ -140,6 +140,7 @@ def _seen(config: Config, told: Mapping[str, Any]) -> dict[str, Any]:
             # Weights of an earlier version do not say it; networks of gray images had one channel then, too.
             channels=told.get("channels", len(told["preprocessing"]["mean"])),
             value_range=None if value_range is None else (value_range[0], value_range[1]),
+            exif_orientation=told.get("exif_orientation", False),
             image_size=_image_size(config, told),
             window=None if window is None else (window[0], window[1]),
         ),
