@@ -12,9 +12,9 @@ import tifffile
 from PIL import Image
 from tiny_masks import photo, save
 
+from dmt.data.bands import read_bands
 from dmt.data.image_files import IMAGE_SUFFIXES, list_files, read_image, read_size, tell_other_images
 from dmt.data.mask_coding import plain_coding
-from dmt.data.pixels import read_bands
 from dmt.errors import DataError
 
 COLOR = photo(0)

@@ -140,7 +140,7 @@ def test_a_subset_knows_the_sizes_that_were_read(tmp_path: Path, monkeypatch: py
     found = images(tmp_path)
     assert found.size(2) == SIZES[2]
     some = found.subset([3, 2])
-    monkeypatch.setattr("dmt.data.pixels.read_size", lambda path: pytest.fail(f"{path} was opened again"))
+    monkeypatch.setattr("dmt.data.pixels.read_size", lambda path, **_: pytest.fail(f"{path} was opened again"))
     assert some.size(1) == SIZES[2]
 
 

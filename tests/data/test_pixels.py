@@ -11,7 +11,8 @@ import tifffile
 import torch
 from PIL import Image
 
-from dmt.data.pixels import PixelRule, read_bands
+from dmt.data.bands import read_bands
+from dmt.data.pixels import PixelRule
 from dmt.errors import DataError
 
 RANDOM = np.random.default_rng(0)

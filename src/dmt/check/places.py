@@ -9,10 +9,11 @@ import numpy as np
 
 from dmt.check.findings import Findings
 from dmt.check.fingerprints import Fingerprint, FingerprintList, Fingerprints, fingerprint
+from dmt.data.bands import read_bands
 from dmt.data.image_files import Readable, opened
 from dmt.data.images import DataSet, ImageSet
 from dmt.data.orientation import orientation, upright_size
-from dmt.data.pixels import RGB, PixelRule, read_bands
+from dmt.data.pixels import RGB, PixelRule
 from dmt.data.problems import Problem
 from dmt.data.splits import Split
 from dmt.errors import DataError

@@ -1,46 +1,21 @@
 """What the values in an image file stand for: the rule that one data set's images share, and reading by it."""
 
-import struct
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from tokenize import TokenError
-from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from tifffile import TiffFile, TiffFileError
 from torch import Tensor
 
-from dmt.data.image_files import Readable, opened, pil_array, read_image, read_size, unreadable
+from dmt.data.bands import ARRAY_SUFFIX, TIFF_SUFFIXES, band_size, read_bands
+from dmt.data.image_files import Readable, opened, pil_array, read_image, read_size
 from dmt.data.orientation import upright
 from dmt.errors import DataError
 
-_ARRAY, _TIFF = ".npy", frozenset({".tif", ".tiff"})
 _OF_PICTURES = frozenset({1, 3, 4})
 _LEVELS = 255
-# All that the readers of arrays and TIFFs were seen to raise on damaged files.
-_READ_ERRORS = (
-    OSError,
-    ValueError,
-    TypeError,
-    LookupError,
-    EOFError,
-    OverflowError,
-    RuntimeError,
-    AttributeError,
-    ArithmeticError,
-    MemoryError,
-    RecursionError,
-    SyntaxError,
-    TokenError,
-    Image.DecompressionBombError,
-    struct.error,
-    zlib.error,
-    TiffFileError,
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +47,7 @@ class PixelRule:
         Raises:
             DataError: the file is missing, damaged, or does not fit the rule.
         """
-        if not self.is_picture or source.suffix.lower() == _ARRAY:
+        if not self.is_picture or source.suffix.lower() == ARRAY_SUFFIX:
             return self._from_bands(read_bands(source), source)
         if self.channels == 3:
             with self._telling_bands(source):
@@ -82,16 +57,15 @@ class PixelRule:
         return torch.from_numpy(array if array.ndim == 2 else np.array(Image.fromarray(array).convert("L")))[None]
 
     def size(self, source: Readable) -> tuple[int, int]:
-        """Height and width, from the file's header where it is a picture.
+        """Height and width, from the file's header.
 
         Raises:
             DataError: as `read`.
         """
-        if self.is_picture and source.suffix.lower() != _ARRAY:
+        if self.is_picture and source.suffix.lower() != ARRAY_SUFFIX:
             with self._telling_bands(source):
                 return read_size(source, exif_orientation=self.exif_orientation)
-        height, width = read_bands(source).shape[:2]
-        return height, width
+        return band_size(source)
 
     @contextmanager
     def _telling_bands(self, source: Readable) -> Iterator[None]:
@@ -99,7 +73,7 @@ class PixelRule:
         try:
             yield
         except DataError as error:
-            if source.suffix.lower() not in _TIFF:
+            if source.suffix.lower() not in TIFF_SUFFIXES:
                 raise
             try:
                 found = read_bands(source).shape[2]
@@ -147,74 +121,6 @@ class PixelRule:
 
 RGB = PixelRule()
 """Pictures in color: what most files are."""
-
-
-def read_bands(source: Readable) -> np.ndarray:
-    """The numbers of an image file as they are stored, `(H, W, bands)`.
-
-    `.npy` files hold `(H, W)` or `(H, W, bands)`; TIFFs any number of bands and bits; PNGs 16 bits in gray.
-
-    Raises:
-        DataError: the file is missing or damaged, or holds no image of numbers.
-    """
-    suffix = source.suffix.lower()
-    try:
-        if suffix == _ARRAY:
-            return _shaped(_read_array(source), source)
-        if suffix in _TIFF:
-            return _shaped(_read_tiff(source), source)
-        return _shaped(_read_picture(source), source)
-    except DataError:
-        raise
-    except _READ_ERRORS as error:
-        raise unreadable(source, error) from error
-
-
-def _read_array(source: Readable) -> np.ndarray:
-    with source.open("rb") as file:
-        array: Any = np.load(file, allow_pickle=False)
-    if not isinstance(array, np.ndarray):
-        raise ValueError("it is an archive of arrays, not one")
-    return array
-
-
-def _read_tiff(source: Readable) -> np.ndarray:
-    with source.open("rb") as file, TiffFile(file) as tiff:
-        series = tiff.series
-        if len(series) != 1 or (len(tiff.pages) > 1 and "S" not in series[0].axes and series[0].ndim > 2):
-            raise ValueError(f"it holds {len(tiff.pages)} pages; one image a file is needed")
-        _check_area(series[0].shape)
-        array = series[0].asarray()
-        # Bands may be stored plane after plane, which the axes tell: samples last is our order.
-        is_planar = array.ndim == 3 and series[0].axes.index("S") == 0 if "S" in series[0].axes else False
-    return np.moveaxis(array, 0, 2) if is_planar else array
-
-
-def _read_picture(source: Readable) -> np.ndarray:
-    """Of PNGs also 16 bits, in gray alone: Pillow keeps but the high bytes of colors."""
-    with source.open("rb") as file, Image.open(file) as image:
-        if image.mode.startswith("I") or image.mode == "P":
-            return np.array(image)
-    with opened(source) as image:
-        return pil_array(image, where=str(source))
-
-
-def _check_area(shape: tuple[int, ...]) -> None:
-    """As Pillow does for pictures: a small file may unfold to more than memory holds."""
-    limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-    if limit and int(np.prod(shape, dtype=np.float64)) > 16 * limit:
-        raise ValueError(f"its header promises {' x '.join(map(str, shape))} values, too many for one image")
-
-
-def _shaped(array: np.ndarray, source: Readable) -> np.ndarray:
-    if array.dtype.kind not in "uif" or array.ndim not in (2, 3) or 0 in array.shape:
-        raise DataError(
-            f"{source} holds {array.dtype} of shape {array.shape}; numbers of shape (height, width) or (height, width, "
-            "bands) are needed."
-        )
-    # In the machine's own byte order, which torch needs.
-    native: np.ndarray = np.ascontiguousarray(np.atleast_3d(array), dtype=array.dtype.newbyteorder("="))
-    return native
 
 
 def _extent(bands: np.ndarray) -> str:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from dmt.data.bands import read_bands
 from dmt.data.class_folders import FILE_SUFFIXES
 from dmt.data.image_files import opened, read_size, walk_files
 from dmt.data.manifest import read_manifest
 from dmt.data.orientation import orientation
-from dmt.data.pixels import read_bands
 from dmt.data.problems import gathered
 from dmt.errors import DataError
 
