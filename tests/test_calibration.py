@@ -1,4 +1,4 @@
-"""Teachers that are calibrated on the labels for choices before they label."""
+"""Teachers that are calibrated on the validation labels before they label."""
 
 from pathlib import Path
 from typing import Any

@@ -16,7 +16,7 @@ duration: {steps: 2}
 batch: {size: 2, labeled: 1}
 precision: fp32
 """
-"""A run on it, of moments; without labels for choices."""
+"""A run on it, of moments; without validation labels."""
 
 
 def write_folder(root: Path) -> None:

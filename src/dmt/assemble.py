@@ -44,7 +44,7 @@ def learnable(config: Config, data: DataSet) -> Config:
 
 
 def resolve_validation(config: Config, data: DataSet, *, plan: Sequence[Stage]) -> Config:
-    """Settle where the labels for choices come from, where the config leaves it open.
+    """Settle where the validation labels come from, where the config leaves it open.
 
     Raises:
         ConfigError: the config asks for a validation part that the data do not bring, or for another beside theirs, or
@@ -70,7 +70,7 @@ def _calibratable(config: Config, plan: Sequence[Stage]) -> Config:
     has_labels = config.validation.source not in ("none", "cross_validation")
     if config.rounds.calibration == "temperature" and any(stage.pseudo for stage in plan) and not has_labels:
         raise ConfigError(
-            f"rounds.calibration is temperature, which is found on labels for choices, and validation.source is "
+            f"rounds.calibration is temperature, which is found on validation labels, and validation.source is "
             f"{config.validation.source}. Use validation.source=extra or cut, or rounds.calibration=none."
         )
     return config

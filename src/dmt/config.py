@@ -57,7 +57,7 @@ class Config(Section):
     data: DataConfig
     """Images and labels."""
     validation: ValidationConfig = ValidationConfig()
-    """Labels for choices."""
+    """The labels that choices are made by."""
     networks: NetworksConfig = NetworksConfig()
     """Networks a and b."""
     scheme: Literal["chain", "mutual"] = "chain"

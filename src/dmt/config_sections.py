@@ -126,7 +126,7 @@ class RoundsConfig(Section):
     and 1.5 times their size (eight times, for networks that take images of any size)."""
     calibration: Literal["none", "temperature"] = "none"
     """How sure a teacher counts as being: none is what it says (the paper); temperature: its logits are divided by the
-    temperature at which they suit the labels for choices best, so that its confidence and its student's compare (not in
+    temperature at which they suit the validation labels best, so that its confidence and its student's compare (not in
     the paper, whose section 5.3.4 names that mismatch; classification, with validation.source extra, cut or given)."""
     alignment: Literal["none", "labeled_shares"] = "none"
     """How often a teacher gives each class: none is as it does (the paper); labeled_shares: its logits are moved, class

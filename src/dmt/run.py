@@ -155,7 +155,7 @@ def _run_stages(setting: Setting, main: Arm, folds: Sequence[Arm]) -> tuple[list
         setting.engine.told_by_main(lambda: require_label_space(setting, main, first))
     records = [run_stage(setting, main, stage) for stage in plan if stage.round == 0]
     if message := _unequal(setting, _validation_scores(records, [])):
-        warnings.warn(message, stacklevel=4)  # before the rounds begin, where labels for choices show it
+        warnings.warn(message, stacklevel=4)  # before the rounds begin, where validation labels show it
     records += [run_stage(setting, main, stage) for stage in plan if stage.round > 0]
     return records, [[run_stage(setting, fold, stage) for stage in plan] for fold in folds]
 

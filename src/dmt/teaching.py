@@ -222,7 +222,7 @@ def _alignment_facts(path: Path) -> dict[str, Any]:
 
 
 def _temperature(setting: Setting, arm: Arm, teaching: Stage) -> float | None:
-    """What a teacher's logits are divided by: found on the labels for choices; None where that is not asked for."""
+    """What a teacher's logits are divided by: found on the validation labels; None where that is not asked for."""
     if setting.config.rounds.calibration == "none":
         return None
     scores = load_scores(arm.path(teaching) / "scores.safetensors")["validation"]

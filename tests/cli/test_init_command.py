@@ -40,7 +40,7 @@ def test_a_folder_becomes_a_config_that_says_what_was_guessed(call: Call, tmp_pa
     status, out, err = call("init", "data")
     assert (status, err) == (0, "")
     for words in (
-        "6 labels, 5 unlabeled images, 6 images for choices, 6 images to report on",
+        "6 labels, 5 unlabeled images, 6 validation images, 6 images to report on",
         "2 classes: cat, dog.",
         "Layout: class folders",
         "Network: small_cnn from random weights",

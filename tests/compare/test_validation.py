@@ -1,4 +1,4 @@
-"""Comparisons that are judged by labels for choices, and never look at the test part."""
+"""Comparisons that are judged by validation labels, and never look at the test part."""
 
 from pathlib import Path
 

@@ -51,7 +51,7 @@ def test_odd_text_breaks_nothing(digits_run: Path) -> None:
     card = model_card(odd)
     assert head_of(card)["license"] == "x: [y] --- # no"
     assert "a\\|b, \\<script\\>, new line, \\`code\\`" in card
-    assert "None: the run had neither a test part nor labels for choices." in card
+    assert "None: the run had neither a test part nor validation labels." in card
 
 
 def test_a_run_without_a_test_part_shows_the_labels_for_choices(digits_run: Path) -> None:
@@ -59,7 +59,7 @@ def test_a_run_without_a_test_part_shows_the_labels_for_choices(digits_run: Path
     description = dmt.load(digits_run).description.model_copy(update={"metrics": {"validation": figures}})
     card = model_card(description)
     assert "on the test part" not in card
-    assert "| on the labels for choices, % | accuracy |\n|---|---|\n" in card
+    assert "| on the validation labels, % | accuracy |\n|---|---|\n" in card
     assert "| the labels alone (baseline) | 71.2 |\n| picked network | 90.0 |\n\nThese labels chose" in card
 
 

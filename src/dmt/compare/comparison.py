@@ -13,7 +13,7 @@ from dmt.compare.validation import num_judges
 from dmt.tasks import TASKS
 
 Judges: TypeAlias = Literal["test", "validation"]
-"""Whose figures are compared: the reported part's, or those of the labels for choices."""
+"""Whose figures are compared: the reported part's, or those of the validation labels."""
 
 CONFIDENCE = 0.95
 """Of the intervals."""

@@ -47,7 +47,7 @@ def compare(
         candidates: lines of the comparison.
         seeds: of the runs.
         folder: holds the run folders; shared by comparisons, it spares what they have in common.
-        judges: whose figures: the test part's, or those of the labels for choices, by which settings may be chosen.
+        judges: whose figures: the test part's, or those of the validation labels, by which settings may be chosen.
         watch: shows the runs.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The same results seen by the labels for choices, so that settings can be chosen without a look at the test part."""
+"""The same results seen by the validation labels, so that settings can be chosen without a look at the test part."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ def by_validation(result: Mapping[str, Any]) -> dict[str, Any]:
     of a pair's networks `last_round` is was chosen by these labels, too: docs/compare.md.)
 
     Args:
-        result: of a run that has labels for choices, as result.json holds it.
+        result: of a run that has validation labels, as result.json holds it.
     """
     rounds = [_seen(row) for row in result["rounds"]]
     last = next(row for row in rounds if _names(row) == _names(result["last_round"]))

@@ -84,11 +84,11 @@ def _use(description: Description) -> str:
 def _figures(description: Description) -> str:
     tables = [_table("on the test part, %", description.metrics)]
     by_validation = description.metrics.get("validation")
-    if isinstance(by_validation, Mapping) and (table := _table("on the labels for choices, %", by_validation)):
+    if isinstance(by_validation, Mapping) and (table := _table("on the validation labels, %", by_validation)):
         note = "These labels chose between the networks, and so flatter the one that they picked."
         tables.append(f"{table}\n{note}\n")
     shown = "\n".join(filter(None, tables))
-    return "## Figures\n\n" + (shown or "None: the run had neither a test part nor labels for choices.\n")
+    return "## Figures\n\n" + (shown or "None: the run had neither a test part nor validation labels.\n")
 
 
 def _table(title: str, metrics: Mapping[str, Any]) -> str:

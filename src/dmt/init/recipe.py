@@ -176,7 +176,7 @@ def _pair(backbone: Backbone) -> dict[str, Any]:
 
 
 def _validation(facts: Facts, *, spare: float) -> Entry:
-    """Where labels for choices come from.
+    """Where validation labels come from.
 
     Args:
         facts: of the images.

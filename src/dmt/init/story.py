@@ -35,7 +35,7 @@ _NO_TEST_PART = {
     "cross_validation": "There is no test part: figures are those of a cross-validation over the labels.",
     "none": "There is no test part, and no labels are set aside: no figure will say whether unlabeled images helped.",
 }
-"""By where labels for choices come from."""
+"""By where validation labels come from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ class Start:
         facts, task = self.facts, self.layout.task
         labels = "masks" if task == "segmentation" else "labels"
         parts = [f"{facts.num_labeled:,} {labels}", f"{facts.num_unlabeled:,} unlabeled images"]
-        parts += [f"{facts.num_validation:,} images for choices"] if facts.num_validation else []
+        parts += [f"{facts.num_validation:,} validation images"] if facts.num_validation else []
         parts += [f"{facts.num_test:,} images to report on" if facts.num_test else "none to report on"]
         sizes = "of one size" if facts.num_sizes == 1 else f"of {facts.num_sizes} sizes"
         names = facts.class_names

@@ -72,7 +72,7 @@ def bundle_of_run(folder: Path, *, takes_real_numbers: bool = False) -> Bundle:
 
 
 def _by_validation(run: RunFiles) -> dict[str, Any]:
-    """Figures of the labels for choices, where there were any: of the labels alone, and of what they picked."""
+    """Figures of the validation labels, where there were any: of the labels alone, and of what they picked."""
     stages = {"supervised": run.stages[0], "final": story.final_stage(run)}
     figures = {key: stage.row["validation"] for key, stage in stages.items() if "validation" in stage.row}
     return {"validation": figures} if figures else {}

@@ -173,7 +173,7 @@ def _data_facts(run: RunFiles) -> list[tuple[str, str]]:
         ("test images", f"{result['num_test']:,}" if result["num_test"] else "none"),
     ]
     words = "came with the data" if source == "given" else str(source).replace("_", "-")
-    return facts + ([("labels for choices", words)] if source else [])
+    return facts + ([("validation labels", words)] if source else [])
 
 
 def _cost(run: RunFiles) -> list[tuple[str, str]]:
