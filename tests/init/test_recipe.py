@@ -82,6 +82,16 @@ def test_camvid_gets_the_settings_that_were_measured_on_it() -> None:
     assert [found.networks.a.options["output_stride"], found.networks.b.options["output_stride"]] == [32, 32]
 
 
+def test_masks_and_random_weights_get_the_settings_that_were_measured_on_scenes() -> None:
+    known = facts("segmentation", num_labeled=24, num_unlabeled=576, size=(64, 64))
+    backbone = named("small_unet", task="segmentation")
+    entries = recipe("segmentation", known, backbone, has_gpu=False, num_cpus=2)
+    found = load_config({"task": "segmentation", **{entry.key: entry.value for entry in entries}})
+    preset = load_config("scenes-24")
+    for section in ("rounds", "loss", "optimizer", "batch", "duration"):
+        assert getattr(found, section) == getattr(preset, section), section
+
+
 @pytest.mark.parametrize("task", ["classification", "segmentation"])
 def test_depthwise_networks_stay_out_of_bf16_on_a_cpu(task: str) -> None:
     name = ("deeplab:" if task == "segmentation" else "") + "timm:mobilenetv2_100"

@@ -108,11 +108,11 @@ def _masks(facts: Facts, backbone: Backbone, *, has_gpu: bool) -> list[Entry]:
         batch, scale, steps, share = {"size": 8, "labeled": 4}, [0.8, 1.5], 4000 if has_gpu else 1000, 0.4
         optimizer = _adamw(1.0e-3)
     else:
-        rounds = {"top_fractions": [1.0]}
+        rounds = {"top_fractions": [1.0] * 10}
         loss = {"gamma_agree": 3.0, "gamma_disagree": 3.0, "weights_per_class": "mean_one"}
-        batch, scale, steps, share = {"size": 8, "labeled": 2}, [0.8, 1.25], 4800 if has_gpu else 1200, 0.3
+        batch, scale, steps, share = {"size": 8, "labeled": 2}, [0.8, 1.25], 4800 if has_gpu else 1200, 1 / 6
         optimizer = Entry("optimizer", {"lr": 0.1, "supervised_lr": 0.2}, "High, for random weights.")
-    comment = "Two networks label for each other, once and every pixel."
+    comment = "Two networks label for each other, every pixel, ten times."
     doubt = "How hard pseudo labels are doubted where the networks disagree; 0 = not at all, the paper has 3 to 5."
     doubt += " weights_per_class: rare classes lose nothing to doubt."
     if backbone.is_pretrained:
