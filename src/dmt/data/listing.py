@@ -55,25 +55,18 @@ def pixel_rule(config: DataConfig) -> PixelRule:
     Raises:
         ConfigError: a range that is none, or an orientation asked for of bands, which have none.
     """
-    if config.value_range is not None and not config.value_range[0] < config.value_range[1]:
-        raise ConfigError(
-            f"data.value_range is {_range(config.value_range)}; the lower value comes first, and they differ."
-        )
-    rule = PixelRule(
-        channels=config.channels or 3,
-        value_range=None if config.value_range is None else (config.value_range[0], config.value_range[1]),
-        exif_orientation=config.exif_orientation,
-    )
+    value_range = None
+    if config.value_range is not None:
+        low, high = value_range = (config.value_range[0], config.value_range[1])
+        if not low < high:
+            raise ConfigError(f"data.value_range is [{low:g}, {high:g}]; the lower value comes first, and they differ.")
+    rule = PixelRule(channels=config.channels or 3, value_range=value_range, exif_orientation=config.exif_orientation)
     if rule.exif_orientation and not rule.is_picture:
         raise ConfigError(
             "data.exif_orientation is for pictures of 8 bits in gray or colors; files of bands are read as they are "
             "stored. Leave it out, or leave out data.channels and data.value_range."
         )
     return rule
-
-
-def _range(values: Sequence[float]) -> str:
-    return f"[{values[0]:g}, {values[1]:g}]"
 
 
 def check_names(keys: Sequence[str]) -> None:
