@@ -291,6 +291,35 @@ def test_what_is_planted_in_masks_is_found(case: str, tmp_path: Path) -> None:
     assert found(check(str(config), timing=False)) == expected
 
 
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (["rounds.top_fractions=[0.5,1.0]"], {"balance-grows": ("note", 1)}),
+        (["rounds.top_fractions=[1.0]"], {}),
+        (["rounds.top_fractions=[0.5,1.0]", "method=supervised"], {}),
+    ],
+)
+def test_rare_classes_that_grow_from_round_to_round_are_told_of(
+    changes: list[str], expected: dict[str, tuple[str, int]], tmp_path: Path
+) -> None:
+    report = check(str(masked(tmp_path)), ["loss.class_balance=0.5", *changes], timing=False)
+    assert {code: one for code, one in found(report).items() if code != "no-effect"} == expected
+
+
+def test_advice_for_rare_pixels_names_the_rounds_that_it_goes_with(tmp_path: Path) -> None:
+    config = masked(tmp_path)
+    for number in range(7):
+        path = tmp_path / "data" / "masks" / f"{number}.png"
+        if path.is_file():
+            mask = np.zeros_like(np.array(Image.open(path)))
+            mask[0, :3] = [0, 1, 2]
+            Image.fromarray(mask).save(path)
+    (many,) = messages(check(str(config), ["rounds.top_fractions=[0.5,1.0]"], timing=False), "imbalance")
+    (one,) = messages(check(str(config), ["rounds.top_fractions=[1.0]"], timing=False), "imbalance")
+    assert "one round on all pixels" in many
+    assert one.endswith("makes rare classes count more.")
+
+
 @pytest.mark.parametrize("timing", [False, True])
 def test_an_unknown_augmentation_is_an_error_whether_steps_are_measured_or_not(tmp_path: Path, timing: bool) -> None:
     report = check(str(class_folders(tmp_path)), ["augment=cifar-10"], timing=timing)

@@ -8,6 +8,7 @@ import numpy as np
 from dmt.check.findings import Findings
 from dmt.check.places import Place
 from dmt.config import Config
+from dmt.methods import build_method
 
 IMBALANCE = {"classification": 10, "segmentation": 100}
 """Largest to smallest class from which labels count as out of balance; pixels of small things are always few."""
@@ -30,6 +31,7 @@ def find_imbalance(config: Config, places: Mapping[str, Place], findings: Findin
         return
     labeled = places["labeled"]
     _tell_ratio(config, labeled, findings)
+    _tell_growth(config, findings)
     if config.task == "classification":
         rare = [name for name, count in _by_class(labeled).items() if 0 < count < _FEW_LABELS]
         if rare:
@@ -90,15 +92,31 @@ def _tell_ratio(config: Config, labeled: Place, findings: Findings) -> None:
     if ratio is None or ratio < IMBALANCE[config.task] or config.loss.class_balance is not None:
         return
     counts = {name: count for name, count in _by_class(labeled).items() if count}
+    rounds = ", best with one round on all pixels (rounds.top_fractions=[1.0])" if _may_grow(config) else ""
     most, least = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
     sites = "pixels" if labeled.is_dense else "images"
     findings.add(
         "note" if labeled.is_dense else "warning",
         "imbalance",
         f"The labels hold {ratio:,.0f} times as many {sites} of {most!r} ({counts[most]:,}) as of {least!r} "
-        f"({counts[least]:,}). loss.class_balance=0.5 makes rare classes count more.",
+        f"({counts[least]:,}). loss.class_balance=0.5 makes rare classes count more{rounds}.",
         where=least,
     )
+
+
+def _tell_growth(config: Config, findings: Findings) -> None:
+    """Networks trained with balance give rare classes too many pixels; their students, weighed again, still more."""
+    if config.loss.class_balance is not None and _may_grow(config):
+        message = (
+            f"loss.class_balance={config.loss.class_balance:g} weighs pseudo labels, too: rare classes may be given "
+            "to more pixels with every round. One round on all pixels is rounds.top_fractions=[1.0]."
+        )
+        findings.add("note", "balance-grows", message, where="loss.class_balance")
+
+
+def _may_grow(config: Config) -> bool:
+    """Whether masks are labeled in several rounds (docs/results.md, CamVid; in classification it was not seen)."""
+    return config.task == "segmentation" and max(stage.round for stage in build_method(config).plan()) > 1
 
 
 def _by_class(place: Place) -> dict[str, int]:
