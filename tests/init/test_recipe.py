@@ -82,6 +82,20 @@ def test_camvid_gets_the_settings_that_were_measured_on_it() -> None:
     assert [found.networks.a.options["output_stride"], found.networks.b.options["output_stride"]] == [32, 32]
 
 
+@pytest.mark.parametrize(("fewest", "preset"), [(99, "fashion-mnist-100"), (100, "fashion-mnist-1000")])
+def test_with_a_hundred_labels_a_class_one_long_round_takes_the_steps_of_five(fewest: int, preset: str) -> None:
+    known = facts("classification", num_labeled=3 * fewest, num_unlabeled=5000, size=(28, 28), fewest_labels=fewest)
+    backbone = default_backbone("classification", known, has_gpu=False)
+    entries = recipe("classification", known, backbone, has_gpu=False, num_cpus=2)
+    found = load_config({"task": "classification", **{entry.key: entry.value for entry in entries}})
+    assert found.rounds.top_fractions == load_config(preset).rounds.top_fractions
+    assert found.supervised.oracle_epochs is not None
+    assert found.duration.steps is not None
+    epochs = supervised_epochs(found.supervised.oracle_epochs, num_images=3 * fewest + 5000, num_labeled=3 * fewest)
+    supervised = steps_of_epochs(epochs, num_images=3 * fewest, batch_size=found.batch.supervised or found.batch.size)
+    assert found.duration.steps * len(found.rounds.top_fractions) == pytest.approx(2 * supervised, rel=0.05)
+
+
 def test_masks_and_random_weights_get_the_settings_that_were_measured_on_scenes() -> None:
     known = facts("segmentation", num_labeled=24, num_unlabeled=576, size=(64, 64))
     backbone = named("small_unet", task="segmentation")
