@@ -7,7 +7,7 @@ PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 .PHONY: help demo test test-slow lint check docs format wheel clean
 
 help:
-	@echo "make demo       install, and train on handwritten digits with 20 labels (about a minute)"
+	@echo "make demo       install, and train on handwritten digits with 20 labels (half a minute once installed)"
 	@echo "make test       install with the test extra, and run the tests with their coverage"
 	@echo "make lint       formatting, lint, types"
 	@echo "make check      both"

@@ -155,7 +155,7 @@ class LossConfig(Section):
     class_balance: Fraction | None = None
     """Weigh each site's loss by its class's share of the labeled sites to minus this power, so that rare classes count
     more: 0.5 mildly, 1 until all count alike; in supervised training and of pseudo labels, too, so that masks of rare
-    classes grow with each round: take one (not in the paper). null = off."""
+    classes may grow with each round: take one (not in the paper). null = off."""
     gamma_agree: NonNegative = 4.0
     """The paper's gamma_1: exponent where student and teacher agree."""
     gamma_disagree: NonNegative = 4.0

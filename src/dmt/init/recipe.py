@@ -24,8 +24,8 @@ _ENOUGH_TO_HALVE = 0.2
 """Of that: two labels of a class, or four masks, so that each half has all classes, or two masks."""
 
 _ENOUGH_FOR_ONE_ROUND = 100
-"""Labels of each class from which one long round on all pseudo labels ended above five (docs/results.md: Fashion-MNIST
-with 1,000 labels, CIFAR-10 with 1,000 and 4,000)."""
+"""Labels of each class from which one long round on all pseudo labels ended above five (docs/results.md, one seed each:
+Fashion-MNIST with 1,000 labels, CIFAR-10 with 1,000 and 4,000)."""
 
 
 @dataclass(frozen=True)
