@@ -66,6 +66,17 @@ def test_the_last_round_stands_within_one_standard_error() -> None:
     assert choice.why == "accuracy 70.0 % on 10 validation images; no other stage is better by over one standard error"
 
 
+@pytest.mark.parametrize(("wins", "losses"), [(1, 0), (3, 1), (6, 3)])
+def test_a_gain_of_just_one_standard_error_is_not_more_than_one(wins: int, losses: int) -> None:
+    """(wins - losses)^2 = wins + losses: equal for any number of images, whatever the last bits of both say."""
+    for count in range(wins + losses + 1, 200):
+        last = images([number >= wins for number in range(count)])
+        first = images([number < wins or number >= wins + losses for number in range(count)])
+        gain, error = first.minus(last)
+        assert gain == pytest.approx(error)
+        assert picked(CHAIN, {START: images([False] * count), FIRST: first, LAST: last}) == (LAST, LAST)
+
+
 def test_a_clearly_better_stage_is_picked() -> None:
     # Three more of ten: 30 points; the standard error is sqrt(.3 * .7 / 9) = 15.3 points.
     validation = {START: share(5, 10), FIRST: share(9, 10), LAST: share(6, 10)}
@@ -168,6 +179,20 @@ def test_a_round_of_masks_is_picked_over_the_last_only_where_the_images_agree() 
     gain, error = lucky.minus(last)
     assert 0 < gain < error
     assert choose(MUTUAL, alike | {A1: lucky}).stage.round == 2
+
+
+@pytest.mark.parametrize("count", [2, 5, 20, 100])
+def test_a_class_that_one_image_has_does_not_overrule_the_last_round(count: int) -> None:
+    """Without that image, all agree: the jackknife alone would call the gain larger than its error."""
+    common = [[90, 10, 0], [10, 90, 0], [0, 0, 0]]
+    rare = [[90, 10, 0], [10, 90, 0], [0, 2, 8]]
+    missed = [[90, 10, 0], [10, 90, 0], [0, 8, 2]]
+    last, lucky = (pixels(one, *[common] * (count - 1)) for one in (missed, rare))
+    gain, error = lucky.minus(last)
+    assert gain > 10
+    assert error == pytest.approx(gain)
+    validation: dict[Stage, Scores] = dict.fromkeys(MUTUAL, last) | {A1: lucky}
+    assert choose(MUTUAL, validation).stage.round == 2
 
 
 def test_one_validation_image_never_overrules_the_last_round() -> None:

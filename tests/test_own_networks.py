@@ -2,12 +2,16 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from dmt.errors import ConfigError
+from dmt.models.network import Network
+from dmt.models.registry import build_network
+from dmt.models.weights import save_weights
 from dmt.run import run
 from tiny_runs import TINY_NETWORKS, tiny_config, tiny_parts
 
@@ -17,6 +21,22 @@ CONFIG = tiny_config(method="supervised", supervised={"steps": 2})
 def module(seed: int = 0, *, width: int = 4) -> nn.Module:
     torch.manual_seed(seed)
     return nn.Sequential(nn.Conv2d(1, width, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 3))
+
+
+def small(seed: int) -> Network:
+    torch.manual_seed(seed)
+    return build_network("small_cnn", num_classes=3, channels=1, mean=(0.3,), std=(0.2,))
+
+
+def with_weights(path: Path, *, seed: int = 0) -> dict[str, Any]:
+    """A config whose network begins with a file, which is written."""
+    save_weights(small(seed), path)
+    return tiny_config(
+        networks={"a": {"name": "small_cnn", "weights": str(path)}},
+        rounds={"top_fractions": [1.0]},
+        supervised={"steps": 2},
+        duration={"steps": 2},
+    )
 
 
 OTHERS: dict[str, tuple[Callable[[], nn.Module] | nn.Module, str]] = {
@@ -64,6 +84,38 @@ def test_own_ones_and_the_configs_are_not_the_same(tmp_path: Path) -> None:
     run(CONFIG, tiny_parts(), TINY_NETWORKS, run_dir=tmp_path / "own")
     with pytest.raises(ConfigError, match="network a is one of your own there"):
         run(CONFIG, tiny_parts(), run_dir=tmp_path / "own")
+
+
+def test_another_content_of_a_weights_file_is_another_run(tmp_path: Path) -> None:
+    path, folder = tmp_path / "a.safetensors", tmp_path / "run"
+    config = with_weights(path)
+    first = run(config, tiny_parts(), run_dir=folder)
+    before = path.read_bytes()
+    with_weights(path, seed=1)
+    for name in ("result.json", "rounds/1/a/DONE"):  # the run is finished, and then it has a round to go
+        with pytest.raises(
+            ConfigError, match=r"network a began with another content of .* \(networks\.a\.weights\) there"
+        ):
+            run(config, tiny_parts(), run_dir=folder)
+        (folder / name).unlink()
+    with pytest.raises(ConfigError, match="network a is of the config there"):
+        run(config, tiny_parts(), TINY_NETWORKS, run_dir=folder)
+    path.write_bytes(before)
+    assert run(config, tiny_parts(), run_dir=folder)["final"] == first["final"]
+
+
+def test_a_finished_run_needs_its_weights_file_no_more(tmp_path: Path) -> None:
+    config = with_weights(tmp_path / "a.safetensors")
+    first = run(config, tiny_parts(), run_dir=tmp_path / "run")
+    (tmp_path / "a.safetensors").unlink()
+    assert run(config, tiny_parts(), run_dir=tmp_path / "run") == first
+
+
+def test_a_run_that_began_before_weights_were_noted_goes_on(tmp_path: Path) -> None:
+    config = with_weights(tmp_path / "a.safetensors")
+    first = run(config, tiny_parts(), run_dir=tmp_path / "run")
+    (tmp_path / "run" / "splits" / "networks.txt").write_text("{}\n")
+    assert run(config, tiny_parts(), run_dir=tmp_path / "run") == first
 
 
 def test_what_is_no_network_is_told_before_anything_is_written(tmp_path: Path) -> None:

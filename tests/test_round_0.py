@@ -4,12 +4,15 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from dmt import round_0
 from dmt.config import Config
 from dmt.config_files import load_config
 from dmt.engine import environment_changes
 from dmt.methods import build_method
+from dmt.models.registry import build_network
+from dmt.models.weights import save_weights
 from dmt.run import run
 from tiny_runs import bits_of_run, differing, striped_set, tiny_config, tiny_mask_config, tiny_parts
 
@@ -196,3 +199,22 @@ def test_windows_bear_on_the_scores_of_round_0() -> None:
     one, other = (load_config(tiny_mask_config(rounds={"window": window})) for window in (None, [6, 6]))
     stage = build_method(one).plan()[0]
     assert round_0._bearing(one, stage) != round_0._bearing(other, stage)
+
+
+@pytest.mark.parametrize(("seed", "expected"), [(0, ["supervised", "rounds/0/b"]), (1, ["rounds/0/b"])])
+def test_a_network_that_began_with_another_content_of_its_file_is_trained_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, expected: list[str]
+) -> None:
+    """Network b, which has no file, is the same all the same."""
+    path = tmp_path / "a.safetensors"
+    networks = {"a": {"name": "small_cnn", "weights": str(path)}, "b": {"name": "small_cnn"}}
+    changes = {"networks": networks, "self_supervised": None}
+
+    def write(seed: int) -> None:
+        torch.manual_seed(seed)
+        save_weights(build_network("small_cnn", num_classes=3, channels=1, mean=(0.3,), std=(0.2,)), path)
+
+    write(0)
+    run(changed(changes), tiny_parts(), run_dir=tmp_path / "first")
+    write(seed)
+    assert taken(tmp_path, changes | {"method": "dmt_naive"}, tmp_path / "first", monkeypatch) == expected

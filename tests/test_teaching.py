@@ -145,7 +145,8 @@ def test_renormalized_labels_are_those_of_the_thresholds_of_direct_ranking(
 
 
 def test_what_is_kept_by_a_threshold_is_surer_than_it(run_masks: RunMasks, trainings: dict[str, Training]) -> None:
-    run_masks(rounds={"top_fractions": [0.1], "selection": "threshold"}, loss={"confidence_threshold": 0.42})
+    result = run_masks(rounds={"top_fractions": [0.1], "selection": "threshold"}, loss={"confidence_threshold": 0.42})
+    assert {row["top_fraction"] for row in result["rounds"]} == {None}  # none was gone by
     for label, code in read_all(training_of(trainings, "round 1, network a")):
         confidence = 1 - 2.0 ** (-code.double() / 1024)
         assert torch.equal(label != 255, confidence > 0.42)

@@ -45,7 +45,7 @@ def choose(plan: tuple[Stage, ...], validation: Mapping[Stage, Scores]) -> Choic
     scores, baseline = validation[last], validation[plan[0]]
     where = f"on {len(scores)} validation images"
     gain, error = validation[best].minus(scores)
-    if gain > error:
+    if _exceeds(gain, error):
         why = (
             f"{where} the {scores.title} of {best.title} is {gain:.1f} points above that of {last.title}, "
             f"more than the standard error of {error:.1f}"
@@ -72,7 +72,7 @@ def unequal_pair(plan: tuple[Stage, ...], validation: Mapping[Stage, Scores], *,
         return None
     weak, strong = sorted(starts, key=lambda network: validation[starts[network]].rank())
     gap, error = validation[starts[strong]].minus(validation[starts[weak]])
-    if gap <= max(MAX_UNEQUAL_POINTS, error):
+    if not _exceeds(gap, max(MAX_UNEQUAL_POINTS, error)):
         return None
     title = validation[starts[strong]].title
     advice = (
@@ -85,3 +85,8 @@ def unequal_pair(plan: tuple[Stage, ...], validation: Mapping[Stage, Scores], *,
         f"The networks are unequal: after round 0, {strong} is {gap:.1f} points of validation {title} above {weak}, "
         f"which is to teach it. {advice}"
     )
+
+
+def _exceeds(difference: float, bound: float) -> bool:
+    """Whether it is above, by more than rounding: where one image decides, a gain is its own standard error."""
+    return difference > bound and not math.isclose(difference, bound, rel_tol=1e-9)

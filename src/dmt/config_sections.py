@@ -44,7 +44,7 @@ class DataConfig(Section):
     class_names: list[str] | str | None = None
     """The classes of one's own data, or a file with a name a line."""
     num_unlabeled: Count | None = None
-    """How many unlabeled images; null = all the rest."""
+    """How many unlabeled images, drawn by split_seed; null = all the rest, or all that are named."""
     split_seed: Annotated[int, Field(ge=0)] | None = None
     """Seed of the split; null = seed. The test part never depends on any seed."""
     image_size: Annotated[list[Count], Field(min_length=2, max_length=2)] | None = None

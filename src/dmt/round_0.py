@@ -12,6 +12,8 @@ from dmt.engine import environment, environment_changes
 from dmt.errors import DMTError
 from dmt.files import read_json, write_atomic
 from dmt.methods import build_method
+from dmt.own_networks import FILE as NETWORKS
+from dmt.own_networks import noted_network
 from dmt.self_supervised import FOLDER as SELF_SUPERVISED
 from dmt.setting import Arm, Setting
 from dmt.types import Stage
@@ -96,6 +98,9 @@ def _is_same(setting: Setting, own: Path, other: Path, stage: Stage) -> bool:
         and _bearing(stored, stage) == _bearing(setting.config, stage)
         and not environment_changes(environment_there, environment(setting.engine))
         and _splits(own) == _splits(other)
+        and all(
+            noted_network(own / "splits", label) == noted_network(other / "splits", label) for label in stage.trains
+        )
     )
 
 
@@ -109,7 +114,9 @@ def _bearing(config: Config, stage: Stage) -> dict[str, Any]:
 
 
 def _splits(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted((folder / "splits").glob("*.txt"))}
+    """Content of all files but what tells of other networks, too."""
+    paths = sorted((folder / "splits").glob("*.txt"))
+    return {path.name: path.read_bytes() for path in paths if path.name != NETWORKS}
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -76,7 +76,7 @@ def run(
     path = Path(run_dir) if run_dir else default_run_folder(config)
     with open_run_folder(path, config, engine=engine) as folder:
         if (finished := engine.told_by_main(lambda: folder.result)) is not None:
-            check_networks(folder.path / "splits", models, networks_of(method.plan()))
+            check_networks(folder.path / "splits", folder.config, models, networks_of(method.plan()))
             stored_split(folder.config, data, folder.path / "splits")
             observer.message(f"This run is finished; its folder is {folder.path}.")
             return finished
@@ -100,7 +100,7 @@ def _begin(setting: Setting, folder: RunFolder, models: Models | None) -> tuple[
     _check_processes(setting.config, engine)
     has_begun = engine.told_by_main(lambda: has_split(folder.path))
     of_networks = check_networks if has_begun else write_networks
-    engine.told_by_main(lambda: of_networks(splits, models, networks_of(setting.plan)))
+    engine.told_by_main(lambda: of_networks(splits, setting.config, models, networks_of(setting.plan)))
     main, folds = build_arms(
         setting.config,
         setting.data,

@@ -210,19 +210,26 @@ class PixelScores(Scores):
         return float(mean_iou(self.matrix)), accuracy(self.matrix)
 
     def minus(self, other: Self) -> tuple[float, float]:
-        """Of the mean IoU, which is no mean over images: its standard error is the jackknife's, leaving out each."""
+        """Of the mean IoU, which is no mean over images: its standard error is the jackknife's, leaving out each.
+
+        Where one image alone makes the difference, the error is no smaller than that, as it is for accuracies.
+        """
         difference, count = self.rank()[0] - other.rank()[0], len(self)
         if count < 2:
             return difference, math.inf
         without = self._without_each() - other._without_each()
-        spread = float((without - without.mean()).square().sum())
-        return difference, math.sqrt(spread * (count - 1) / count)
+        error = math.sqrt(float((without - without.mean()).square().sum()) * (count - 1) / count)
+        rests_on_one = float((without * difference).min()) < _ROUNDING
+        return difference, max(error, abs(difference)) if rests_on_one else error
 
     def _without_each(self) -> Tensor:
         """`(n,)` mean IoU of all images but one."""
         intersections, unions = (one.sum(dim=0) - one for one in (self.intersections, self.unions))
         return (100.0 * intersections.double() / unions.double()).nanmean(dim=-1)
 
+
+_ROUNDING = 1e-9
+"""Points; what is nearer to 0 is none."""
 
 KINDS: tuple[type[Scores], ...] = (ImageScores, PixelScores)
 

@@ -43,7 +43,8 @@ def pseudo_labels(setting: Setting, arm: Arm, stage: Stage) -> tuple[PseudoLabel
         return without, {"top_fraction": None, "num_pseudo_labels": len(without)}
     strange = _strangers(setting, arm, stage, stage.pseudo)
     pseudo = _select(setting, arm, stage, stage.pseudo, strange)
-    facts = {"top_fraction": stage.pseudo.top_fraction, **_facts(pseudo.summary)}
+    by_rank = stage.pseudo.selection != "threshold"
+    facts = {"top_fraction": stage.pseudo.top_fraction if by_rank else None, **_facts(pseudo.summary)}
     if strange is not None:
         facts["strangers"] = int(strange.sum())
     if (temperature := _temperature(setting, arm, _teaching(setting, stage.pseudo))) is not None:

@@ -11,7 +11,7 @@ from dmt import round_0
 from dmt.cli.main import main
 from dmt.compare import candidates_of, compare, runs
 from dmt.config import Config
-from dmt.errors import DataError, DMTError, NonFiniteError
+from dmt.errors import ConfigError, DataError, DMTError, NonFiniteError
 from dmt.run import run
 
 TINY = """extends: digits-20
@@ -126,6 +126,31 @@ def test_mistakes_are_found_before_anything_runs(tiny, tmp_path, variant, words)
     with pytest.raises(DMTError, match=words):
         compare(candidates_of(tiny, ["dmt"], [variant]), [0], folder=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_seed_whose_split_cannot_be_drawn_is_found_before_anything_runs(tmp_path) -> None:
+    """Which class gives the label that is left over differs by seed, and one class has none to give."""
+    write_images(tmp_path / "photos")
+    next((tmp_path / "photos" / "labeled" / "zero").iterdir()).unlink()  # two are left, three of the others
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        f"task: classification\ndata: {{name: folder, root: {tmp_path / 'photos'}, num_labeled: 7}}\n"
+        "validation: {source: none}\nmethod: supervised\nsupervised: {steps: 1}\n"
+        "batch: {size: 4, labeled: 2}\nprecision: fp32\n"
+    )
+    candidates = candidates_of(str(path), ["supervised"])
+    with pytest.raises(ConfigError, match=r"supervised, seed \d+: data\.num_labeled is 7, .* class 'zero'"):
+        compare(candidates, range(10), folder=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("judges", ["test", "validation"])
+def test_a_config_may_leave_open_where_validation_labels_come_from(tiny, tmp_path, judges) -> None:
+    """As `dmt init` and users do; the run settles it: folds, with two labels a class."""
+    candidates = candidates_of(tiny, ["dmt"], changes=["validation.source=null"])
+    found = compare(candidates, [0], folder=tmp_path / "runs", judges=judges)
+    assert found.results["dmt", 0]["last_round"]["accuracy"] > 0
+    assert (found.folders["dmt", 0] / "folds").is_dir()
 
 
 HOT = "hot: optimizer.lr=1.0e+30 supervised.steps=20"

@@ -26,7 +26,10 @@ def result(method: str, number: int, *, ensemble: float | None = None, validatio
     is_single = method in ("oracle", "supervised")
     figure = FIGURES[method][number]
     baseline = figure if is_single else BASELINE[number]
-    rows = [{"accuracy": baseline}, *([] if is_single else [{"accuracy": figure}])]
+    rows = [
+        {"round": 0, "network": "a", "accuracy": baseline},
+        *([] if is_single else [{"round": 1, "network": "a", "accuracy": figure}]),
+    ]
     if validation:
         rows[0]["validation"] = {"accuracy": 50.0}
     return {
@@ -39,7 +42,7 @@ def result(method: str, number: int, *, ensemble: float | None = None, validatio
         "num_test": 450,
         "supervised": {"accuracy": baseline},
         "rounds": rows,
-        "last_round": {"accuracy": figure},
+        "last_round": {"round": len(rows) - 1, "network": "a", "accuracy": figure},
         "picked": {"what": "supervised"},
         "final": {"accuracy": baseline},
         "seconds": 10.0 * (number + 1),
@@ -115,6 +118,40 @@ def test_networks_together_and_picks_have_lines_of_their_own() -> None:
     assert list(rows[2].figures) == [90.0] * 4
     assert list(rows[3].figures) == BASELINE
     assert rows[2].seconds == rows[3].seconds == ()
+
+
+def unequal(number: int) -> dict:
+    """Network b begins 11 points above a and ends its round one point lower, still above a."""
+    start = BASELINE[number]
+    rounds = [
+        {"round": 0, "network": "a", "accuracy": start},
+        {"round": 0, "network": "b", "accuracy": start + 11.0},
+        {"round": 1, "network": "a", "accuracy": start + 2.0},
+        {"round": 1, "network": "b", "accuracy": start + 10.0, "validation": {"accuracy": 50.0}},
+    ]
+    return result("dmt", number) | {
+        "rounds": rounds,
+        "last_round": rounds[3],
+        "ensemble": {"accuracy": start + 12.0},
+        "picked": {"what": "round 0, network b"},
+        "final": {"accuracy": start + 11.0},
+    }
+
+
+def test_what_one_network_is_better_than_the_other_is_no_gain() -> None:
+    results = {("dmt", seed): unequal(number) for number, seed in enumerate(SEEDS)}
+    paths = {key: Path("run") for key in results}
+    baseline, last, together, picked = Comparison(["dmt"], SEEDS, results, paths).rows()
+    assert list(baseline.figures) == BASELINE
+    assert list(last.over_baseline) == [-1.0] * 4
+    assert list(together.over_baseline) == [1.0] * 4
+    assert list(picked.over_baseline) == [0.0] * 4
+    for one in results.values():
+        one["last_round"] = one["rounds"][2]
+        one["picked"], one["final"] = {"what": "supervised"}, {"accuracy": one["rounds"][0]["accuracy"]}
+    _, last, _, picked = Comparison(["dmt"], SEEDS, results, paths).rows()
+    assert list(last.over_baseline) == [2.0] * 4
+    assert list(picked.over_baseline) == [0.0] * 4
 
 
 def test_markdown_has_a_column_for_each_seed_and_the_command() -> None:

@@ -235,6 +235,24 @@ def test_a_list_of_unlabeled_images_counts_in_classification_too(tmp_path: Path)
     assert split.unlabeled == (9, 12, 15)
 
 
+def test_of_a_list_of_unlabeled_images_the_seed_draws_a_sample(tmp_path: Path) -> None:
+    """Lists are often sorted by class: their first lines would be one class, and the same for every seed."""
+    data = stripes([*[0] * 8, *[1] * 8, *[2] * 8])
+    rest = [index for index in range(NUM_TRAIN) if index % 4]
+    unlabeled = write_list(tmp_path / "u.txt", data, rest)
+
+    def draw(seed: int, count: int | None) -> tuple[int, ...]:
+        changes = {"num_labeled": 3, "unlabeled": unlabeled} | ({} if count is None else {"num_unlabeled": count})
+        return split_classes(config("classification", seed=seed, **changes), data).unlabeled
+
+    assert draw(0, None) == tuple(rest)
+    samples = [draw(seed, 9) for seed in range(5)]
+    assert len(set(samples)) > 1
+    assert draw(0, 9) == samples[0]
+    assert set(draw(0, 4)) <= set(samples[0])
+    assert set().union(*samples) > set(rest[:9])
+
+
 def test_the_number_of_labels_that_a_config_asks_for(tmp_path: Path) -> None:
     data = masks(hidden=range(4))
     listed = write_list(tmp_path / "l.txt", data, [7, 5, 20])

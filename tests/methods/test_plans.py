@@ -6,6 +6,7 @@ import pytest
 
 from dmt.config import Config
 from dmt.config_files import dump_config, load_config
+from dmt.config_sections import RoundsConfig
 from dmt.errors import ConfigError
 from dmt.methods import METHODS, build_method, settings_without_effect, told_without_effect
 from dmt.setting import stage_of
@@ -192,6 +193,13 @@ def test_settings_without_effect_are_known() -> None:
     assert without_effect("cbst", unused) == unused
     assert without_effect("self_training", unused) == unused[:3]
     assert without_effect("online_self_training", ["loss.confidence_threshold"]) == []
+
+
+@pytest.mark.parametrize("method", ["supervised", "oracle", "online_self_training"])
+def test_windows_are_what_every_network_is_scored_by(method: str) -> None:
+    """All else in the section is of pseudo labels, which these methods do not make between rounds."""
+    keys = [f"rounds.{key}" for key in RoundsConfig.model_fields]
+    assert set(keys) - set(without_effect(method, keys)) == {"rounds.window"}
 
 
 @pytest.mark.parametrize("method", ["supervised", "oracle", "online_self_training"])

@@ -29,7 +29,8 @@ class Row:
     Attributes:
         name: what the line shows.
         figures: by seed.
-        over_baseline: how much each is above the labels alone, by seed; empty for the labels alone.
+        over_baseline: how much each is above the labels alone, by seed; empty for the labels alone. Where its network
+            began its rounds above them, above that: what one network is better than another is no gain.
         gap_share: the mean of that by the oracle's, percent; None where no oracle is compared, or it is no better.
         seconds: of each run; empty where that would count a run twice.
     """
@@ -192,11 +193,13 @@ class Comparison:
     def _row(self, name: str, part: str, *, title: str, seconds: Sequence[float] = ()) -> Row:
         beside = self._baseline_of(name)
         figures, baseline = self._figures(name, part), self._figures(beside, "supervised")
+        if beside == name:
+            baseline = [_start(self.results[name, seed], part, self.headline) for seed in self.seeds]
         gains = [figure - base for figure, base in zip(figures, baseline, strict=True)]
         is_baseline = self._method(name) == "supervised" and not any(gains)
         if is_baseline or (beside == name and not self._has_rounds(name)):  # nothing to be held against
             return Row(name=title, figures=figures, seconds=seconds)
-        gap = self._gap(baseline)
+        gap = self._gap(self._figures(beside, "supervised"))
         share = 100.0 * statistics.mean(gains) / gap if gap > 0 else None
         return Row(name=title, figures=figures, over_baseline=gains, gap_share=share, seconds=seconds)
 
@@ -210,3 +213,21 @@ class Comparison:
     def _difference(self, later: str, earlier: str) -> Difference:
         pairs = zip(self._figures(later, "last_round"), self._figures(earlier, "last_round"), strict=True)
         return Difference([one - other for one, other in pairs])
+
+
+def _start(result: Mapping[str, Any], part: str, headline: str) -> float:
+    """What a figure of a run is held against: the labels alone, or the best start of the networks that it is of."""
+    networks = _networks_of(result, part)
+    starts = [row for row in result["rounds"] if row["round"] == 0 and row["network"] in networks]
+    return max(float(row[headline]) for row in [result["supervised"], *starts])
+
+
+def _networks_of(result: Mapping[str, Any], part: str) -> set[str]:
+    """Labels of the networks that a part of a result is of."""
+    last = result["last_round"]
+    if part == "last_round":
+        return {last["network"]}
+    if part == "ensemble":
+        return {row["network"] for row in result["rounds"] if row["round"] == last["round"]}
+    title = result["picked"]["what"]  # none of a round where the baseline was picked
+    return {row["network"] for row in result["rounds"] if title == f"round {row['round']}, network {row['network']}"}

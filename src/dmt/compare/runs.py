@@ -1,5 +1,6 @@
 """Running what is to be compared: ordinary runs, in folders that their settings name."""
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -18,9 +19,10 @@ from dmt.errors import ConfigError, DMTError, NonFiniteError, StoppedError
 from dmt.loading import load_data
 from dmt.methods import build_method
 from dmt.networks import network_builder
+from dmt.own_networks import check_networks
 from dmt.run import run
 from dmt.run_folder import read_result
-from dmt.types import Observer
+from dmt.types import Observer, networks_of
 
 Watch = Callable[[Candidate, int, Path], AbstractContextManager[Observer]]
 """Called before each run that is not finished yet; its context lasts as long as the run."""
@@ -59,6 +61,7 @@ def compare(
     for candidate in candidates:
         with _named(candidate.name):
             _try(candidate.config(seeds[0]), data, judges)
+        _try_splits(candidate, seeds[1:], data)
     # Seed by seed: whoever stops early has whole pairs.
     runs = [(candidate, seed) for seed in seeds for candidate in candidates]
     folders = {(one.name, seed): run_folder(folder, one.config(seed)) for one, seed in runs}
@@ -93,21 +96,34 @@ def _run_all(
 def _try(config: Config, data: "_Data", judges: Judges) -> None:
     """Meet every mistake that needs no training to be met: before the first hour of it, and not after."""
     method, images = build_method(config), load_data(config, data.of(config))
-    plan = method.plan()
     if images.test is None and judges == "test":
         raise ConfigError(
             f"data.name={config.data.name} has no test part, and so there are no figures to compare. Name images with "
             "labels for it (data.test, or the data set's own way), or judge by validation."
         )
-    resolved = resolve_validation(learnable(config, images), images, plan=plan)
+    resolved = _resolved(config, images)
     if judges == "validation" and (resolved.validation.source == "none" or method.needs_all_labels):
         why = "it sees every label" if method.needs_all_labels else "validation.source is none here"
         raise ConfigError(
             f"There are no validation images to judge method={config.method} by: {why}. Name validation.source=extra, "
             "cut or cross_validation for all that is compared, and leave the oracle out."
         )
-    draw_split(config, images, needs_all_labels=method.needs_all_labels)
-    network_builder(config, images, None, plan=plan)
+    draw_split(resolved, images, needs_all_labels=method.needs_all_labels)
+    network_builder(config, images, None, plan=method.plan())
+
+
+def _try_splits(candidate: Candidate, seeds: Sequence[int], data: "_Data") -> None:
+    """Draw the other seeds' splits: which class gives one label more differs by seed, and it may have none to give."""
+    for seed in seeds:
+        config = candidate.config(seed)
+        images, method = load_data(config, data.of(config)), build_method(config)
+        with _named(f"{candidate.name}, seed {seed}"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # each run tells its own
+            draw_split(_resolved(config, images), images, needs_all_labels=method.needs_all_labels)
+
+
+def _resolved(config: Config, images: DataSet) -> Config:
+    return resolve_validation(learnable(config, images), images, plan=build_method(config).plan())
 
 
 @contextmanager
@@ -128,7 +144,9 @@ def _result(candidate: Candidate, seed: int, path: Path, data: "_Data", watch: W
     reset_peak_memory()
     with _named(f"{candidate.name}, seed {seed}"):
         if (path / "result.json").is_file():
-            stored_split(load_config(str(path / "config.yaml")), images, path / "splits")  # refuses other data
+            stored = load_config(str(path / "config.yaml"))
+            check_networks(path / "splits", stored, None, networks_of(build_method(stored).plan()))
+            stored_split(stored, images, path / "splits")  # refuses other data
             return read_result(path / "result.json")
         if watch is None:
             return run(config, images, run_dir=path, neighbours=neighbours)

@@ -46,7 +46,8 @@ def difference_cells(later: str, earlier: str, difference: Difference) -> list[s
 
 
 LEGEND = (
-    "Percent. Gain: mean paired difference to the run's own supervised training, with its interval by Student's t. "
+    "Percent. Gain: mean paired difference to the run's own supervised training, or to the network's own start of its "
+    "rounds where that is better, with its interval by Student's t. "
     "Above: seeds with a gain, or a difference, above 0. Of the gap: the gain by the oracle's."
 )
 

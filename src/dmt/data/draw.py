@@ -46,7 +46,8 @@ def split_classes(config: Config, data: DataSet) -> Split:
         split = draw_split(labels, num_labeled=config.data.num_labeled, **arguments)
     if unlabeled is None:
         return split
-    return replace(split, unlabeled=take_unlabeled(unlabeled, config.data.num_unlabeled))
+    drawn = generator(config.split_seed, "unlabeled").permutation(unlabeled)  # a list may be sorted by class
+    return replace(split, unlabeled=take_unlabeled(drawn.tolist(), config.data.num_unlabeled))
 
 
 def split_masks(config: Config, data: DataSet) -> Split:

@@ -54,7 +54,7 @@ def told_without_effect(
 def settings_without_effect(config: Config, keys: Iterable[str]) -> dict[str, str]:
     """Those of some dotted keys that change nothing in the config, each with a sentence that says by what."""
     unused = _unused(config)
-    selects_by_threshold = config.rounds.selection == "threshold" and "rounds" not in unused
+    selects_by_threshold = config.rounds.selection == "threshold" and "rounds.selection" not in unused
     needed = {"loss.confidence_threshold"} if selects_by_threshold else set()
     found = {}
     for key in keys:

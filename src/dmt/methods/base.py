@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from dmt.config import Config
+from dmt.config_sections import RoundsConfig
 from dmt.engine import mean_over_processes
 from dmt.losses import class_scales, class_sums, dynamic_loss, dynamic_weights, gamma_ramp, mixup
 from dmt.selection import confidence_code, decode_confidence
@@ -24,8 +25,11 @@ WEIGHTS_OF_PSEUDO_LABELS = (
 )  # fmt: skip
 """Config keys that have no effect on a method that gives every pseudo label the weight 1."""
 
+LABELING = tuple(f"rounds.{key}" for key in RoundsConfig.model_fields if key != "window")
+"""Config keys that have no effect on a method whose networks label nothing between rounds; scores have windows, too."""
+
 UNUSED_WITHOUT_ROUNDS = (
-    *WEIGHTS_OF_PSEUDO_LABELS, "scheme", "start", "rounds", "duration", "networks.b", "batch.labeled", "crop.cutmix",
+    *WEIGHTS_OF_PSEUDO_LABELS, "scheme", "start", *LABELING, "duration", "networks.b", "batch.labeled", "crop.cutmix",
     "crop.pseudo", "mixup.keep_max",
 )  # fmt: skip
 """Config keys that have no effect on a method of one supervised stage."""

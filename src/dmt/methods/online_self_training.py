@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from dmt.methods.base import Method, batch_loss, supervised_stage
+from dmt.methods.base import LABELING, Method, batch_loss, supervised_stage
 from dmt.types import Batch, Stage, StepOutput
 
 
@@ -22,7 +22,7 @@ class OnlineSelfTraining(Method):
         "scheme",
         "start",
         "networks.b",
-        "rounds",
+        *LABELING,
         "loss.gamma_agree",
         "loss.gamma_disagree",
         "loss.ramp",
