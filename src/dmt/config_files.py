@@ -151,6 +151,10 @@ def _read(source: str) -> dict[str, Any]:
     """The values of a preset or file on top of those it extends."""
     path = Path(source)
     is_file = path.suffix in {".yaml", ".yml"} or path.is_file()
+    if path.is_dir() and source not in preset_names():
+        raise ConfigError(
+            f"{source} is a folder, and no preset or config file; `dmt init {source}` writes a config for its images."
+        )
     if is_file and not path.is_file():
         raise ConfigError(
             f"The config file {source} does not exist. Give a YAML file or a name from `dmt list presets`."
@@ -204,7 +208,12 @@ def _apply_override(values: dict[str, Any], override: str, replaced: set[str]) -
         section[parent] = dict(below) if isinstance(below, dict) and not is_fresh else {}
         replaced.add(parent)
         section = section[parent]
-    section[last] = parse_yaml(text, source=f"the override {key}")
+    try:
+        section[last] = parse_yaml(text, source=f"the override {key}")
+    except ConfigError as error:
+        if text.lstrip()[:1] not in ("[", "{"):
+            raise
+        raise ConfigError(f"{error} Where there are blanks in it, put it in quotes: '{key}=[0.5, 1.0]'.") from error
 
 
 def _explain(detail: ErrorDetails) -> str:
@@ -214,15 +223,17 @@ def _explain(detail: ErrorDetails) -> str:
     found = detail["input"]
     if detail["type"] == "extra_forbidden":
         siblings = list(_section_at(location[:-1]).model_fields)
+        elsewhere = " or ".join(repr(path) for path in _paths_to(str(location[-1]), Config))
+        meant = f" Did you mean {elsewhere}?" if elsewhere else did_you_mean(str(location[-1]), siblings)
         known = f" Known here: {', '.join(siblings)}."
-        return f"  {key}: unknown key.{did_you_mean(str(location[-1]), siblings) or known}"
+        return f"  {key}: unknown key.{meant or known}"
     if detail["type"] == "missing":
         return f"  {key}: missing; it has no default."
     if detail["type"] == "value_error":
         return f"  {f'{key}: ' if key else ''}{detail['ctx']['error']}."
     if detail["type"] == "literal_error":
         return f"  {key}: found {found!r}, allowed is {detail['ctx']['expected']}.{_near_literal(found, detail)}"
-    hint = ""
+    hint = f" For instance [{found}]." if detail["type"] == "list_type" and isinstance(found, int | float) else ""
     if detail["type"] == "string_type" and isinstance(found, bool | int | float | date):
         hint = " Where it is a name, put it in quotes, in a shell in two kinds of them: '\"1\"'."
     return f"  {key}: found {found!r} ({_kind(found)}); {detail['msg'].removeprefix('Input ')}.{hint}"
@@ -240,6 +251,16 @@ def _section_at(location: list[int | str]) -> type[BaseModel]:
         candidates = [annotation, *getattr(annotation, "__args__", ())]
         section = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), section)
     return section
+
+
+def _paths_to(name: str, section: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """The dotted keys that end with a name."""
+    for key in section.model_fields:
+        if key == name:
+            yield f"{prefix}{key}"
+        below = _section_at([*prefix.split(".")[:-1], key])
+        if below not in (section, Config):
+            yield from _paths_to(name, below, f"{prefix}{key}.")
 
 
 def _kind(value: Any) -> str:

@@ -66,7 +66,7 @@ def _crop(config: Config, data: DataSet) -> View:
 
 
 def _pseudo_crop(config: Config, data: DataSet) -> View:
-    return _named_crop("plain" if config.crop.pseudo == "plain" else config.augment, config, data)
+    return _named_crop("none" if config.crop.pseudo == "plain" else config.augment, config, data)
 
 
 def _named_crop(name: str, config: Config, data: DataSet) -> View:

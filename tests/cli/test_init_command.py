@@ -69,6 +69,19 @@ def test_check_and_train_follow_without_a_word_written_by_hand(
     assert (tmp_path / "run" / "result.json").is_file()
 
 
+@pytest.mark.parametrize(("side", "told"), [(24, False), (80, True)])
+def test_photos_without_weights_are_told_how_to_come_to_some(call: Call, tmp_path: Path, side: int, told: bool) -> None:
+    """Small signs do well from random weights; and whoever has fetched some has other settings from then on."""
+    random = np.random.default_rng(0)
+    for name in ("labeled/cat/0", "labeled/cat/1", "labeled/dog/0", "labeled/dog/1", "unlabeled/0"):
+        path = tmp_path / "data" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 256, (side, side, 3), dtype=np.uint8)).save(path)
+    _, out, _ = call("init", "data", "--no-timing")
+    assert ('timm.create_model("resnet18", pretrained=True)' in out) == told
+    assert ("run `dmt init` again with --force" in (tmp_path / "dmt.yaml").read_text().replace("\n# ", " ")) == told
+
+
 def test_labels_can_be_held_back(call: Call, tmp_path: Path) -> None:
     class_folders(tmp_path)
     for path in (tmp_path / "data" / "unlabeled").iterdir():

@@ -44,6 +44,13 @@ def test_folders_that_hold_no_image_are_in_nobodys_way(folder: Path) -> None:
     assert load(folder).class_names == CLASSES
 
 
+def test_a_class_folder_without_an_image_is_told(folder: Path) -> None:
+    (folder / "labeled" / "bird" / "old").mkdir(parents=True)
+    (folder / "labeled" / "bird" / "notes.txt").touch()
+    with pytest.warns(UserWarning, match=r"labeled has folders without an image, which are left out: bird\."):
+        assert load(folder).class_names == CLASSES
+
+
 def test_a_part_that_the_disk_finds_by_either_case(folder: Path) -> None:
     expected = len(load(folder).train)
     (folder / "unlabeled").rename(folder / "Unlabeled")

@@ -1,5 +1,6 @@
 """From what a config says of labeled and unlabeled images to a split."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -192,6 +193,29 @@ def test_classes_are_drawn_in_balance() -> None:
     split = split_classes(config("classification", num_labeled=9), data)
     assert np.bincount(data.train.labels(split.labeled).numpy()).tolist() == [3, 3, 3]
     assert sorted(parts_of(split)) == list(range(NUM_TRAIN))
+
+
+@pytest.mark.parametrize(
+    ("rounds", "num_labeled", "warns"),
+    [
+        ({"alignment": "labeled_shares"}, 4, True),
+        ({"selection": "class_prior"}, 5, True),
+        ({"selection": "class_share"}, 5, True),
+        ({"selection": "class_prior"}, 6, False),
+        ({"selection": "per_class"}, 5, False),
+    ],
+)
+def test_labels_that_cannot_be_even_are_warned_of_where_they_count_as_shares(
+    rounds: dict[str, str], num_labeled: int, warns: bool
+) -> None:
+    chosen = config("classification", num_labeled=num_labeled)
+    chosen = chosen.model_copy(update={"rounds": chosen.rounds.model_copy(update=rounds)})
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        split_classes(chosen, stripes())
+    found = [str(one.message) for one in caught if "Use a multiple of 3" in str(one.message)]
+    assert len(found) == warns
+    assert all(f"data.num_labeled is {num_labeled} of 3 classes" in one for one in found)
 
 
 def test_without_a_number_every_known_class_is_used() -> None:

@@ -128,6 +128,11 @@ def test_a_folder_with_other_files_is_refused(call, tmp_path) -> None:
         (["digits-2"], ["digits-2", "Did you mean 'digits-20'"]),
         (["no/such.yaml"], ["no/such.yaml does not exist"]),
         (["digits-20", "sed=1"], ["sed: unknown key", "Did you mean 'seed'"]),
+        (["digits-20", "lr=1"], ["lr: unknown key", "Did you mean 'optimizer.lr'"]),
+        (["digits-20", "data.steps=1"], ["Did you mean 'duration.steps' or 'supervised.steps' or"]),
+        (["digits-20", "rounds.top_fractions=0.5"], ["rounds.top_fractions: found 0.5", "For instance [0.5]"]),
+        (["digits-20", "rounds.top_fractions=[0.2,", "1.0]"], ["put it in quotes: 'rounds.top_fractions=[0.5, 1.0]'"]),
+        (["."], [". is a folder", "`dmt init .` writes a config"]),
         (["digits-20", "seed"], ["'seed' is not an override"]),
         (["digits-20", "seed=-1", "optimizer.lr=x"], ["2 errors", "seed: found -1", "optimizer.lr: found 'x'"]),
         (["digits-20", "method=dtm"], ["method: found 'dtm'", "Did you mean 'dmt'"]),
@@ -151,6 +156,13 @@ def test_a_mistake_ends_with_status_2_and_a_sentence(call, arguments, words) -> 
     assert "Traceback" not in err
     for word in words:
         assert word in err
+
+
+def test_a_setting_that_is_written_as_an_option_is_told_how_it_is_written(call) -> None:
+    status, _, err = call("train", "digits-20", "--seed", "3")
+    assert status == 2
+    assert "A setting is written without dashes: seed=VALUE." in err
+    assert "without dashes" not in call("train", "digits-20", "--sed", "3")[2]
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_with_status_4(call, monkeypatch, tmp_path) -> None:

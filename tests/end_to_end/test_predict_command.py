@@ -76,8 +76,23 @@ def test_where_no_file_can_be_read_none_is_said_to_be_done(call: Call, digits_ru
     write_photos(tmp_path / "photos", 1)
     (tmp_path / "photos/0.png").write_bytes(b"no image")
     status, _, err = call("predict", digits_run, "photos", "-o", "classes.csv")
-    wanted = "error: None of 1 files could be read; classes.csv.unreadable.txt lists them with the reasons."
+    wanted = (
+        "error: None of 1 files could be read; classes.csv.unreadable.txt lists them with the reasons. What was "
+        "written before stays."
+    )
     assert (status, err.splitlines()[-1]) == (3, wanted)
+    assert not (tmp_path / "classes.csv").exists()
+
+
+def test_a_mistyped_folder_does_not_cost_an_earlier_table(call: Call, digits_run: Path, tmp_path: Path) -> None:
+    write_photos(tmp_path / "photos", 3)
+    assert call("predict", digits_run, "photos", "-o", "classes.csv")[0] == 0
+    before = (tmp_path / "classes.csv").read_bytes()
+    status, _, err = call("predict", digits_run, "fotos", "-o", "classes.csv")
+    assert status == 3
+    assert "There is no file fotos" in err
+    assert (tmp_path / "classes.csv").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.glob("*classes*")) == ["classes.csv", "classes.csv.unreadable.txt"]
 
 
 def test_of_many_damaged_files_a_few_are_told_and_all_listed(call: Call, digits_run: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from dmt import __version__
 from dmt.cli import check, compare, config, demo, evaluate, export, init, listing, predict, train
+from dmt.config import Config
 from dmt.errors import DMTError, StoppedError
 from dmt.files import DISK_FULL
 
@@ -84,6 +85,9 @@ def _status(errors: Console) -> int:
         status = INTERRUPTED
     except UsageError as error:
         error.show()
+        option = getattr(error, "option_name", None) or ""
+        if option.lstrip("-") in Config.model_fields:
+            errors.print(f"A setting is written without dashes: {_plain(option.lstrip('-'))}=VALUE.")
         status = 2
     except Exception as error:  # noqa: BLE001 - the last resort: our bug
         if shortage := _shortage(error):

@@ -131,5 +131,5 @@ def _finish(console: Console, outcome: "Outcome", output: Path, *, what: str, se
         total, count = len(outcome.problems) + outcome.num_written, len(outcome.problems)
         listed = f"{unreadable_list(output)} lists them with the reasons."
         if not outcome.num_written:
-            raise PartlyDoneError(f"None of {total:,} files could be read; {listed}")
+            raise PartlyDoneError(f"None of {total:,} files could be read; {listed} What was written before stays.")
         raise PartlyDoneError(f"{count:,} of {total:,} files could not be read; {listed} The others are done.")

@@ -1,5 +1,6 @@
 """One's own images in a folder for each class: `data.name=folder` in classification."""
 
+import warnings
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,6 +143,7 @@ def _is_same(one: Path, other: Path) -> bool:
 
 
 def _of_classes(root: Path, folder: str, part: str) -> Iterator[_Found]:
+    seen: set[str] = set()
     for path in walk_files(root / folder, FILE_SUFFIXES):
         name = path.relative_to(root)
         if len(name.parts) < 3:
@@ -149,4 +151,10 @@ def _of_classes(root: Path, folder: str, part: str) -> Iterator[_Found]:
                 f"{path} lies beside the class folders of {root / folder}. Move it into the folder of its class, or "
                 f"into {root / _UNLABELED}."
             )
+        seen.add(name.parts[1])
         yield _Found(name.as_posix(), name.parts[1], part)
+    folders = (path.name for path in (root / folder).iterdir() if path.is_dir() and not path.name.startswith("."))
+    if empty := sorted(set(folders) - seen):
+        warnings.warn(
+            f"{root / folder} has folders without an image, which are left out: {', '.join(empty)}.", stacklevel=2
+        )

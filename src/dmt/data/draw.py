@@ -1,5 +1,6 @@
 """From a config and a data set to a split: which images are labeled, unlabeled, or set aside for choices."""
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,10 @@ from dmt.data.mask_splits import draw_masks
 from dmt.data.split_files import check_disjoint, find_list, read_keys, read_labeled_keys
 from dmt.data.splits import Split, draw_split, split_known, take_unlabeled
 from dmt.randomness import generator
-from dmt.types import UNLABELED
+from dmt.types import BY_SHARES, UNLABELED
+
+_FEW_LABELS = 10
+"""A class; with more, one label hardly changes the share of a class."""
 
 
 def split_classes(config: Config, data: DataSet) -> Split:
@@ -43,6 +47,7 @@ def split_classes(config: Config, data: DataSet) -> Split:
     elif config.data.num_labeled is None:
         split = split_known(np.flatnonzero(labels != UNLABELED), labels, **arguments)
     else:
+        _warn_uneven(config, config.data.num_labeled, data.num_classes)
         split = draw_split(labels, num_labeled=config.data.num_labeled, **arguments)
     if unlabeled is None:
         return split
@@ -94,6 +99,18 @@ def _unlabeled(config: Config, data: DataSet) -> tuple[int, ...] | None:
     if config.data.unlabeled is None:
         return data.unlabeled
     return read_keys(find_list(config.data.unlabeled, root=data.root, key="data.unlabeled"), data.train)
+
+
+def _warn_uneven(config: Config, num_labeled: int, num_classes: int) -> None:
+    """A few labels that cannot be drawn evenly make some classes look much more common than others."""
+    rounds = config.rounds
+    takes_shares = rounds.alignment == "labeled_shares" or rounds.selection in BY_SHARES
+    if takes_shares and num_labeled % num_classes and num_labeled < _FEW_LABELS * num_classes:
+        warnings.warn(
+            f"data.num_labeled is {num_labeled} of {num_classes} classes: some have one label more than others, which "
+            f"rounds.alignment and rounds.selection take for the classes' shares. Use a multiple of {num_classes}.",
+            stacklevel=2,
+        )
 
 
 def _labeled_list(config: Config, data: DataSet) -> Path:

@@ -88,8 +88,8 @@ class PlainView:
         return like(image, levels), label, code
 
 
-VIEWS = ("default", "color", "no-flip", "plain", "none")
-"""Every view by its name; `plain` and `none` are one, and `color` is `default` whose colors change on the device."""
+VIEWS = ("default", "color", "no-flip", "none")
+"""Every view by its name; `color` is `default` whose colors change on the device."""
 
 
 def build_view(name: str, *, crop_size: tuple[int, int], scale: tuple[float, float] = (0.5, 1.5)) -> View:
@@ -97,16 +97,16 @@ def build_view(name: str, *, crop_size: tuple[int, int], scale: tuple[float, flo
 
     Args:
         name: `default` and `color` (random scale, window and mirroring), `no-flip` (the same without mirroring, where
-            left and right matter: digits, letters) or `plain` = `none` (a resize and nothing else).
+            left and right matter: digits, letters) or `none` (a resize and nothing else).
         crop_size: (height, width) of the result.
-        scale: smallest and largest factor; `plain` has none.
+        scale: smallest and largest factor; of `none`, without effect.
 
     Raises:
         ConfigError: no view has this name, or a size or factor is out of range.
     """
     if name not in VIEWS:
         raise ConfigError(f"augment is {name!r}; known are {', '.join(VIEWS)}.{did_you_mean(name, VIEWS)}")
-    if name in {"plain", "none"}:
+    if name == "none":
         return PlainView(crop_size=crop_size)
     return RandomView(crop_size=crop_size, scale=scale, flip=0.0 if name == "no-flip" else 0.5)
 

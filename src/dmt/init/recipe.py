@@ -85,7 +85,7 @@ def _classes(facts: Facts, backbone: Backbone, *, has_gpu: bool) -> list[Entry]:
     rounds, share = _rounds_of_classes(facts)
     entries = [
         _data(facts, size, told),
-        _networks({"a": _network(backbone)}, backbone, facts),
+        _networks({"a": _network(backbone)}, backbone),
         _validation(facts, spare=facts.fewest_labels / _ENOUGH_TO_CUT),
         Entry("start", "finetune",
               "A student goes on from its own weights of the last round; `scratch` (the paper's) needs longer rounds."),
@@ -140,7 +140,7 @@ def _masks(facts: Facts, backbone: Backbone, *, has_gpu: bool) -> list[Entry]:
         )
     return [
         _data(facts, size, told),
-        _networks(_pair(backbone), backbone, facts),
+        _networks(_pair(backbone), backbone),
         _validation(facts, spare=facts.num_labeled / (2 * _ENOUGH_TO_CUT)),
         Entry("rounds", rounds, comment),
         Entry("loss", loss, doubt),
@@ -161,15 +161,9 @@ def _data(facts: Facts, size: list[int] | None, told: str) -> Entry:
     return Entry("data", facts.data | ({"image_size": size} if size else {}), told.strip())
 
 
-def _networks(networks: dict[str, Any], backbone: Backbone, facts: Facts) -> Entry:
+def _networks(networks: dict[str, Any], backbone: Backbone) -> Entry:
     comment = f"{backbone.name.rpartition(':')[2]}: {backbone.why}."
-    if not backbone.is_pretrained and not is_small(facts):
-        example = "deeplab:timm:resnet18" if len(networks) > 1 else "timm:resnet18"
-        comment += (
-            " This machine's caches hold no weights; with some, results are usually much better: `dmt init --weights "
-            f"FILE.safetensors`, or {{name: {example}, weights: pretrained}}, which downloads them."
-        )
-    elif backbone.options:
+    if backbone.options:
         comment += (
             " Its options are for weights that were converted from TensorFlow's, as the file's look; leave pad_type "
             "and bn_eps out for PyTorch's own."

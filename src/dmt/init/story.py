@@ -30,6 +30,11 @@ from dmt.progress import Silent
 from dmt.types import Observer
 
 _WIDTH = 116
+_FETCHING = (
+    "With weights that learned from other photos, results are usually much better. Fetch some once, for instance by "
+    "python -c 'import timm; timm.create_model(\"resnet18\", pretrained=True)', and run `dmt init` again with --force; "
+    "or name a file by --weights. Image size, optimizer and lengths are other ones then."
+)
 _NO_TEST_PART = {
     "cut": "There is no test part: figures are those of the labels that choices are made by, which flatters them.",
     "cross_validation": "There is no test part: figures are those of a cross-validation over the labels.",
@@ -63,8 +68,9 @@ class Start:
     def seen(self) -> list[str]:
         """What was found, in sentences."""
         facts, task = self.facts, self.layout.task
-        labels = "masks" if task == "segmentation" else "labels"
-        parts = [f"{facts.num_labeled:,} {labels}", f"{facts.num_unlabeled:,} unlabeled images"]
+        label = "mask" if task == "segmentation" else "label"
+        labels = f"{facts.num_labeled:,} {label}{'s' if facts.num_labeled != 1 else ''}"
+        parts = [labels, f"{facts.num_unlabeled:,} unlabeled images"]
         parts += [f"{facts.num_validation:,} validation images"] if facts.num_validation else []
         parts += [f"{facts.num_test:,} images to report on" if facts.num_test else "none to report on"]
         sizes = "of one size" if facts.num_sizes == 1 else f"of {facts.num_sizes} sizes"
@@ -83,6 +89,8 @@ class Start:
             f"Layout: {self.layout.title}, since {_plain(self.layout.why)}; so the task is {self.layout.task}.",
             f"Network: {_plain(self.backbone.name)} {weights}; {_plain(self.backbone.why)}.",
         ]
+        if not self.backbone.is_pretrained and not is_small(self.facts):
+            told.append(_FETCHING)
         if self.facts.num_unlabeled == 0:
             told.append(
                 "Every training image has a label: as it stands, this trains on the labels alone. --labels N uses N of "

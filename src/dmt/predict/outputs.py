@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -38,6 +38,10 @@ Row = Sequence[Any]
 AddRow = Callable[[Row], object]
 
 
+class _NothingAnsweredError(Exception):
+    """There is no row to write."""
+
+
 @dataclass
 class Outcome:
     """What became of all files.
@@ -55,6 +59,8 @@ def write_table(
     path: Path, answers: Iterable[FileAnswer], *, class_names: Sequence[str], all_probabilities: bool
 ) -> Outcome:
     """Write path, class and confidence of each image, and every class's probability where wanted.
+
+    Where no image has an answer, an earlier table stays.
 
     Args:
         path: ends with .csv or .parquet; it appears when it is whole.
@@ -78,8 +84,11 @@ def write_table(
                 assert probabilities is not None
                 label, confidence = int(one.answer.label), float(one.answer.confidence)
                 add([one.file.shown, class_names[label], confidence, *map(float, probabilities)])
+        if not outcome.num_written:
+            raise _NothingAnsweredError
 
-    write_atomic(path, write)
+    with suppress(_NothingAnsweredError):
+        write_atomic(path, write)
     write_unreadable(unreadable_list(path), outcome)
     return outcome
 
