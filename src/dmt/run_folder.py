@@ -160,7 +160,9 @@ def _settle_config(path: Path, config: Config, precision: str) -> Config:
     if differing:
         shown = "; ".join(f"{key} is {old!r} there and {new!r} here" for key, old, new in differing[:3])
         more = f" and {len(differing) - 3} more differ" if len(differing) > 3 else ""
-        raise RunFolderError(f"{path} holds another run: {shown}{more}. Name another folder with --run-dir.")
+        raise RunFolderError(
+            f"{path} holds another run: {shown}{more}. Leave that as it is, or name another folder with --run-dir."
+        )
     # What bears on no result may change from one start to the next.
     return stored.model_copy(update={key: getattr(config, key) for key in WITHOUT_BEARING})
 

@@ -357,7 +357,7 @@ BROKEN_FILES = {
     "y.csv": (b"path,label\n\xff\xfe,b\n", "cannot be read as a table"),
     "empty.csv": (b"", "cannot be read as a table"),
     "x.jsonl": (b'{"path": "a"}\n{"path": \n', "cannot be read as a table"),
-    "list.jsonl": (b'{"path": ["a"]}\n', "the column `path` holds list"),
+    "list.jsonl": (b'{"path": ["a"], "label": "x"}\n', "the column `path` holds list"),
     "x.parquet": (b"PAR1 nothing PAR1", "cannot be read as a table"),
     "x.xlsx": (b"", r"ends in \.csv, \.tsv, \.jsonl, \.parquet"),
 }

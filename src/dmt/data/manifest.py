@@ -149,9 +149,10 @@ def _files_in(folder: Path) -> frozenset[str]:
 def _columns(file: Path) -> dict[str, list[str | None]]:
     table = _read(file)
     names = _names(table, file)
-    if _PATH not in names:
+    absent = next((name for name in (_PATH, _LABEL) if name not in names), None)
+    if absent is not None:
         raise DataError(
-            f"{file} has no column `{_PATH}`; it has {', '.join(table.column_names) or 'none'}. The columns are "
+            f"{file} has no column `{absent}`; it has {', '.join(table.column_names) or 'none'}. The columns are "
             f"`{_PATH}`, `{_LABEL}` (may be empty) and `{_SPLIT}` (train, validation or test; may be left out)."
         )
     columns = {name: _texts(table, names.get(name), file) for name in (_PATH, _LABEL, _SPLIT)}

@@ -180,7 +180,10 @@ def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
         CheckpointError: it cannot be read.
     """
     if path.suffix != ".safetensors":
-        raise CheckpointError(f"--weights is {path}; it may be a .safetensors file.")
+        raise CheckpointError(
+            f"--weights is {path}; it may be a .safetensors file. Other formats can run code when opened: convert the "
+            "file with safetensors.torch.save_file first."
+        )
     try:
         with safe_open(path, framework="pt") as file:
             return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
