@@ -104,6 +104,8 @@ def test_masks_and_random_weights_get_the_settings_that_were_measured_on_scenes(
     preset = load_config("scenes-24")
     for section in ("rounds", "loss", "optimizer", "batch", "duration"):
         assert getattr(found, section) == getattr(preset, section), section
+    assert found.crop.size == [64, 64]  # all of the image, as the preset has it
+    assert found.crop.scale == preset.crop.scale
 
 
 @pytest.mark.parametrize("task", ["classification", "segmentation"])

@@ -114,7 +114,7 @@ def _rounds_of_classes(facts: Facts) -> tuple[Entry, float]:
 
 
 def _masks(facts: Facts, backbone: Backbone, *, has_gpu: bool) -> list[Entry]:
-    size, crop = _mask_sizes(facts, has_gpu=has_gpu)
+    size, whole = _mask_size(facts, has_gpu=has_gpu)
     told = "All images are resized to this; null = each its own size." if size else ""
     rounds: dict[str, Any]
     loss: dict[str, float | str]
@@ -122,11 +122,13 @@ def _masks(facts: Facts, backbone: Backbone, *, has_gpu: bool) -> list[Entry]:
         rounds = {"top_fractions": [1.0], "label_views": "multiscale", "dms_share": None}
         loss = {"gamma_agree": 1.0, "gamma_disagree": 1.0, "class_balance": 0.5, "weights_per_class": "mean_one"}
         batch, scale, steps, share = {"size": 8, "labeled": 4}, [0.8, 1.5], 4000 if has_gpu else 1000, 0.4
+        crop = [max(16 * int(0.8 * side / 16), min(side, 32)) for side in whole]
         optimizer = _adamw(1.0e-3)
     else:
         rounds = {"top_fractions": [1.0] * 10}
         loss = {"gamma_agree": 3.0, "gamma_disagree": 3.0, "weights_per_class": "mean_one"}
         batch, scale, steps, share = {"size": 8, "labeled": 2}, [0.8, 1.25], 4800 if has_gpu else 1200, 1 / 6
+        crop = whole  # of scenes, windows of 3/4 of a side cost the rounds half of what they gain
         optimizer = Entry("optimizer", {"lr": 0.1, "supervised_lr": 0.2}, "High, for random weights.")
     comment = "Two networks label for each other, every pixel, ten times."
     doubt = "How hard pseudo labels are doubted where the networks disagree; 0 = not at all, the paper has 3 to 5."
@@ -247,12 +249,11 @@ def _classifier_size(facts: Facts, backbone: Backbone, *, has_gpu: bool) -> tupl
     return [side, side], f"Resized from {height} x {width} or so, for a network that looks at small images."
 
 
-def _mask_sizes(facts: Facts, *, has_gpu: bool) -> tuple[list[int] | None, list[int]]:
-    """The size to resize to, None where images may stay as they are; and what is cut out of it."""
+def _mask_size(facts: Facts, *, has_gpu: bool) -> tuple[list[int] | None, list[int]]:
+    """The size to resize to, None where images may stay as they are; and the size that they have then."""
     factor = min(1.0, _LARGEST_SIDE[has_gpu] / max(facts.size))
     size = list(facts.size) if factor == 1 else [max(8, 4 * round(side * factor / 4)) for side in facts.size]
-    crop = [max(16 * int(0.8 * side / 16), min(side, 32)) for side in size]
-    return None if factor == 1 else size, crop
+    return None if factor == 1 else size, size
 
 
 def _power_of_two(number: int) -> int:
