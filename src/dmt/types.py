@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:  # torch takes seconds to load, and the config needs the constants alone
     from torch import Tensor
@@ -82,7 +82,12 @@ class Stage:
     @property
     def title(self) -> str:
         """The stage in a reader's words."""
-        return "supervised" if self.folder == "supervised" else f"round {self.round}, network {self.network}"
+        return stage_title({"folder": self.folder, "round": self.round, "network": self.network})
+
+
+def stage_title(row: Mapping[str, Any]) -> str:
+    """The title of the stage that a row of result.json is of."""
+    return "supervised" if row["folder"] == "supervised" else f"round {row['round']}, network {row['network']}"
 
 
 def networks_of(plan: Sequence[Stage]) -> list[str]:

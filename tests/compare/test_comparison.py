@@ -27,8 +27,8 @@ def result(method: str, number: int, *, ensemble: float | None = None, validatio
     figure = FIGURES[method][number]
     baseline = figure if is_single else BASELINE[number]
     rows = [
-        {"round": 0, "network": "a", "accuracy": baseline},
-        *([] if is_single else [{"round": 1, "network": "a", "accuracy": figure}]),
+        {"round": 0, "network": "a", "folder": "supervised", "accuracy": baseline},
+        *([] if is_single else [{"round": 1, "network": "a", "folder": "rounds/1/a", "accuracy": figure}]),
     ]
     if validation:
         rows[0]["validation"] = {"accuracy": 50.0}
@@ -124,10 +124,16 @@ def unequal(number: int) -> dict:
     """Network b begins 11 points above a and ends its round one point lower, still above a."""
     start = BASELINE[number]
     rounds = [
-        {"round": 0, "network": "a", "accuracy": start},
-        {"round": 0, "network": "b", "accuracy": start + 11.0},
-        {"round": 1, "network": "a", "accuracy": start + 2.0},
-        {"round": 1, "network": "b", "accuracy": start + 10.0, "validation": {"accuracy": 50.0}},
+        {"round": 0, "network": "a", "folder": "supervised", "accuracy": start},
+        {"round": 0, "network": "b", "folder": "rounds/0/b", "accuracy": start + 11.0},
+        {"round": 1, "network": "a", "folder": "rounds/1/a", "accuracy": start + 2.0},
+        {
+            "round": 1,
+            "network": "b",
+            "folder": "rounds/1/b",
+            "accuracy": start + 10.0,
+            "validation": {"accuracy": 50.0},
+        },
     ]
     return result("dmt", number) | {
         "rounds": rounds,

@@ -163,6 +163,9 @@ def test_a_setting_that_is_written_as_an_option_is_told_how_it_is_written(call) 
     assert status == 2
     assert "A setting is written without dashes: seed=VALUE." in err
     assert "without dashes" not in call("train", "digits-20", "--sed", "3")[2]
+    assert (
+        "without dashes" not in call("predict", "run", "photos", "-o", "x.csv", "--seed", "3")[2]
+    )  # takes no settings
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_with_status_4(call, monkeypatch, tmp_path) -> None:

@@ -11,6 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Table
 from rich.text import Text
 
+from dmt.types import stage_title
+
 SECONDS_BETWEEN_LINES = 10.0
 """Of progress, where the output is no terminal."""
 
@@ -117,9 +119,8 @@ _HEADINGS = ("stage", "top fraction", "pseudo labels", "of them right", "validat
 
 
 def _round_cells(row: dict[str, Any], figure: str) -> dict[str, str]:
-    is_baseline = row["folder"] == "supervised"
     return {
-        "stage": "supervised" if is_baseline else f"round {row['round']}, network {row['network']}",
+        "stage": stage_title(row),
         "top fraction": "" if row["top_fraction"] is None else f"{row['top_fraction']:.0%}",
         "pseudo labels": f"{row['num_pseudo_labels']:,}" if row["num_pseudo_labels"] else "",
         "of them right": _percent(row.get("pseudo_label_accuracy")),

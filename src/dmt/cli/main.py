@@ -28,6 +28,8 @@ REPEAT = "The same command starts again; files that were finished by then are le
 LESS_MEMORY = "lower batch.size, in a new run folder, if it happens again"
 LESS_IMAGE = "a smaller --batch-size or --window needs less"
 _TRAINING = ("train", "demo", "compare")
+_CONFIGURED = ("train", "compare", "check", "config")
+"""Commands that take settings."""
 
 app = typer.Typer(
     name="dmt",
@@ -86,7 +88,7 @@ def _status(errors: Console) -> int:
     except UsageError as error:
         error.show()
         option = getattr(error, "option_name", None) or ""
-        if option.lstrip("-") in Config.model_fields:
+        if option.lstrip("-") in Config.model_fields and sys.argv[1] in _CONFIGURED:
             errors.print(f"A setting is written without dashes: {_plain(option.lstrip('-'))}=VALUE.")
         status = 2
     except Exception as error:  # noqa: BLE001 - the last resort: our bug

@@ -11,6 +11,7 @@ from scipy.stats import t as student_t
 
 from dmt.compare.validation import num_judges
 from dmt.tasks import TASKS
+from dmt.types import stage_title
 
 Judges: TypeAlias = Literal["test", "validation"]
 """Whose figures are compared: the reported part's, or those of the validation labels."""
@@ -229,5 +230,4 @@ def _networks_of(result: Mapping[str, Any], part: str) -> set[str]:
         return {last["network"]}
     if part == "ensemble":
         return {row["network"] for row in result["rounds"] if row["round"] == last["round"]}
-    title = result["picked"]["what"]  # none of a round where the baseline was picked
-    return {row["network"] for row in result["rounds"] if title == f"round {row['round']}, network {row['network']}"}
+    return {row["network"] for row in result["rounds"] if stage_title(row) == result["picked"]["what"]}

@@ -14,6 +14,7 @@ from dmt.files import read_json
 from dmt.report.terms import TERMS, Terms
 from dmt.run_folder import read_result
 from dmt.scores import Scores, load_scores
+from dmt.types import stage_title
 
 _SPLITS = ("labeled", "validation", "unlabeled", "test")
 
@@ -42,7 +43,7 @@ class StageFiles:
     @property
     def title(self) -> str:
         """The stage in the words that result.json names it by."""
-        return "supervised" if self.is_supervised else f"round {self.row['round']}, network {self.row['network']}"
+        return stage_title(self.row)
 
 
 @dataclass(frozen=True, kw_only=True)
