@@ -13,6 +13,7 @@ from safetensors import safe_open
 from torch import nn
 from torch.utils.data import TensorDataset
 
+import dmt
 from dmt.checkpoint import CheckpointClock, Trainee, load_checkpoint, save_checkpoint, seconds_before
 from dmt.config_sections import CheckpointConfig
 from dmt.engine import Engine
@@ -20,6 +21,7 @@ from dmt.errors import CheckpointError
 from dmt.models.ema import Ema
 from dmt.models.network import Network, Preprocessing
 from dmt.run import run as run_with
+from dmt.stage_files import weights_path
 from tiny_runs import TINY_NETWORKS, bits_of_run, differing, tiny_config, tiny_parts
 
 CONFIG = tiny_config(checkpoint={"every_steps": 20})
@@ -189,6 +191,22 @@ def test_a_finished_run_is_not_touched(tmp_path: Path) -> None:
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*") if path.name != "lock"}
     assert run(config, tiny_parts(), run_dir=tmp_path / "run") == first
     assert {path: path.stat().st_mtime_ns for path in times} == times
+
+
+def test_a_finished_run_whose_stage_is_not_done_any_more_trains_it_again(tmp_path: Path) -> None:
+    """Such is the advice of the message on a stage whose file was changed, which a finished run gives as well."""
+    config = tiny_config(duration={"steps": 3}, supervised={"steps": 3})
+    for name in ("whole", "run"):
+        run(config, tiny_parts(), run_dir=tmp_path / name)
+    stage = tmp_path / "run/rounds/1/a"
+    weights_path(stage).write_bytes(b"cut")
+    with pytest.raises(CheckpointError, match=r"was changed after it was written.*delete .*DONE"):
+        run(config, tiny_parts(), run_dir=tmp_path / "run")
+    (stage / "DONE").unlink()
+    with pytest.warns(UserWarning, match="is not done any more"):
+        run(config, tiny_parts(), run_dir=tmp_path / "run")
+    assert differing(bits_of_run(tmp_path / "run"), bits_of_run(tmp_path / "whole")) == []
+    dmt.load(tmp_path / "run", models=TINY_NETWORKS)
 
 
 def test_steps_are_logged_once_however_often_a_run_is_stopped(

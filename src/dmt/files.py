@@ -49,6 +49,11 @@ def write_atomic(path: Path, write: Callable[[Path], object], *, durable: bool =
             _sync(path.parent)
 
 
+def temporary_folder(folder: Path) -> tempfile.TemporaryDirectory[str]:
+    """A folder in this one for files that are moved to their places together; it is deleted at the end of `with`."""
+    return tempfile.TemporaryDirectory(dir=folder, prefix=".", suffix=_TEMPORARY)
+
+
 def check_output(path: Path, *, is_folder: bool = False) -> None:
     """Refuse a path that nothing can be written to: before hours of work, not after.
 

@@ -235,6 +235,18 @@ def test_a_fit_to_other_classes_is_another_run(tmp_path: Path) -> None:
     assert fits[0].run_dir_ != fits[1].run_dir_
 
 
+def test_a_fit_to_the_same_files_as_other_channels_is_another_run(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{index}.png" for index in range(24)]
+    for path, image in zip(paths, X, strict=False):
+        Image.fromarray(image).save(path)
+    fits = [
+        classifier(run_dir=tmp_path / "runs", steps=2, supervised_steps=2, image_shape=shape).fit(paths, hidden(Y[:24]))
+        for shape in ((8, 8), (8, 8, 1))
+    ]
+    assert [fit.network_.preprocessing.channels for fit in fits] == [3, 1]
+    assert fits[0].run_dir_ != fits[1].run_dir_
+
+
 def test_verbose_tells_of_each_stage(capsys: pytest.CaptureFixture[str]) -> None:
     classifier(verbose=1, steps=2, supervised_steps=2).fit(X, hidden(Y))
     told = capsys.readouterr()

@@ -1,5 +1,6 @@
 """Saving an estimator and loading it again."""
 
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -18,9 +19,9 @@ SHORT = {"steps": 2, "supervised_steps": 4}
 IMAGES, MASKS = bands(6)
 
 
-def fitted_on_images() -> tuple[Any, Any]:
+def fitted_on_images(**changes: Any) -> tuple[Any, Any]:
     names = np.array(["cat", "dog", "owl"])[Y].astype(object)
-    return classifier(**SHORT, config={"loss.gamma_agree": 3.0}).fit(X, hidden(names, nothing=None)), X
+    return classifier(**SHORT | {"config": {"loss.gamma_agree": 3.0}} | changes).fit(X, hidden(names, nothing=None)), X
 
 
 def fitted_on_numbers() -> tuple[Any, Any]:
@@ -60,6 +61,38 @@ def test_a_folder_of_an_estimator_may_be_written_again_and_no_other(tmp_path: Pa
     (tmp_path / "photos" / "dear.txt").write_text("keep me")
     with pytest.raises(ExportError, match="holds files that are no export's"):
         fitted.save(tmp_path / "photos")
+
+
+@pytest.mark.parametrize("done", range(5))
+@pytest.mark.parametrize("is_moving", [False, True])
+def test_a_save_that_was_stopped_starts_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, done: int, is_moving: bool
+) -> None:
+    """After so many files were written, or moved to their places: an earlier one is whole, or says that it is none."""
+    (earlier, images), (fitted, _) = fitted_on_images(), fitted_on_images(random_state=1)
+    folder, left, replace = tmp_path / "mine", done, Path.replace
+    earlier.save(folder)
+
+    def counted(path: Path, target: Path) -> Path:
+        nonlocal left
+        if (target.parent == folder) == is_moving:
+            if not left:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            left -= 1
+        return replace(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", counted)
+        with pytest.raises(OSError, match="No space"):
+            fitted.save(folder)
+    if is_moving and done:
+        with pytest.raises(CheckpointError):
+            type(earlier).load(folder)
+    else:
+        assert np.array_equal(type(earlier).load(folder).predict_proba(images), earlier.predict_proba(images))
+    fitted.save(folder)
+    assert np.array_equal(type(fitted).load(folder).predict_proba(images), fitted.predict_proba(images))
+    assert len(list(folder.iterdir())) == 5
 
 
 @pytest.mark.parametrize("name", ["model.json", "estimator.json"])

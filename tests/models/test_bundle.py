@@ -1,5 +1,6 @@
 """Bundles: what goes in comes out to the bit, and nothing else is let in."""
 
+import errno
 import json
 import pickle
 import shutil
@@ -12,8 +13,8 @@ import torch
 from torch import nn
 
 from dmt.errors import CheckpointError, ConfigError, DMTError, ExportError
-from dmt.files import sha256
-from dmt.models.bundle import Bundle, read_bundle, write_bundle
+from dmt.files import sha256, write_atomic
+from dmt.models.bundle import Bundle, is_bundle, read_bundle, write_bundle
 from dmt.models.description import Description, InputDescription, NetworkDescription, PreprocessingDescription
 from dmt.models.network import Network, Preprocessing
 from dmt.models.registry import build_network
@@ -264,6 +265,37 @@ def test_a_bundle_may_be_written_over_an_earlier_one_and_over_itself(bundle: Pat
     write_bundle(bundle, read_bundle(bundle), card="")
     images = torch.rand(2, 1, 8, 8)
     assert torch.equal(read_bundle(bundle).network("a")(images), network_of(0)(images))
+
+
+@pytest.mark.parametrize("is_anew", [True, False])
+@pytest.mark.parametrize("written", range(3))
+def test_an_export_that_was_stopped_starts_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: int, is_anew: bool
+) -> None:
+    """After so many files, of weights, description and card: an earlier bundle is still whole."""
+    bundle, folder = described(tmp_path / "w.safetensors", network_of(0)), tmp_path / "bundle"
+    if not is_anew:
+        write_bundle(folder, bundle, card="")
+    left = written
+
+    def write(path: Path, fill: Callable[[Path], object]) -> None:
+        nonlocal left
+        if not left:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        left -= 1
+        write_atomic(path, fill)
+
+    with monkeypatch.context() as patch:
+        for module in ("dmt.models.bundle", "dmt.files"):
+            patch.setattr(f"{module}.write_atomic", write)
+        with pytest.raises(OSError, match="No space"):
+            write_bundle(folder, bundle, card="card")
+    assert is_bundle(folder) == (written == 2 or not is_anew)
+    if not is_anew:
+        read_bundle(folder).network("a")
+    write_bundle(folder, bundle, card="card")
+    read_bundle(folder).network("a")
+    assert (folder / "README.md").read_text() == "card"
 
 
 def test_another_model_is_not_written_over(bundle: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from dmt.errors import CheckpointError, DMTError, first_line
 from dmt.estimator.forms import Form, ImageForm, TableForm
 from dmt.estimator.settings import plain
 from dmt.export.card import model_card
-from dmt.files import sha256, write_json, write_text
+from dmt.files import sha256, temporary_folder, write_json, write_text
 from dmt.models.bundle import CARD, Bundle, refuse_others
 from dmt.models.description import DESCRIPTION as MODEL
 from dmt.models.description import Description, as_json, parse_description
@@ -37,7 +37,9 @@ E = TypeVar("E")
 
 
 def save_estimator(estimator: Any, folder: Path) -> None:
-    """Write a fitted estimator; `estimator.json` comes last and makes the folder one.
+    """Write a fitted estimator into a new or empty folder, or over an earlier one.
+
+    Everything is written beside its place and moved at the end: an earlier estimator stays whole until then.
 
     Raises:
         ExportError: the folder holds other files.
@@ -45,8 +47,18 @@ def save_estimator(estimator: Any, folder: Path) -> None:
     """
     refuse_others(folder, ours=_saved(folder))
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (DESCRIPTION, MODEL, CARD):
-        (folder / name).unlink(missing_ok=True)
+    with temporary_folder(folder) as name_of_made:
+        made = Path(name_of_made)
+        _write(estimator, made)
+        # Ours from the first file on; whole with the last one, since the first has its hash.
+        for name in (DESCRIPTION, LABELS, MODEL, CARD, WEIGHTS):
+            if (made / name).is_file():
+                (made / name).replace(folder / name)
+            else:
+                (folder / name).unlink(missing_ok=True)
+
+
+def _write(estimator: Any, folder: Path) -> None:
     save_weights(estimator.network_, folder / WEIGHTS)
     arrays = estimator._labels_to()
     save_weights({f"{index:09d}": torch.as_tensor(one) for index, one in enumerate(arrays)}, folder / LABELS)

@@ -88,7 +88,7 @@ def _fingerprint(config: Config, data: DataSet) -> str:
 
 
 def _contents(images: ImageSet) -> Iterator[bytes]:
-    """All that tells a training set from another; of files their names, sizes and times."""
+    """All that tells a training set from another; of files their names, sizes, times and how they are read."""
     if isinstance(images, WithMasks):
         yield from _contents(images.source)
         yield from (b"none" if mask is None else bytes_of(mask) for mask in images.masks)
@@ -98,6 +98,7 @@ def _contents(images: ImageSet) -> Iterator[bytes]:
         yield from (bytes_of(images.pixels), bytes_of(images.truth))
     else:
         assert isinstance(images, ListedImages)
+        yield repr(images.rule).encode()
         for path in images.sources:
             stat = Path(str(path)).stat()
             yield f"{path} {stat.st_size} {stat.st_mtime_ns}".encode()

@@ -69,7 +69,7 @@ def export_onnx(
     require_extra()
     bundle = _licensed(open_bundle(source), license_text)
     description = bundle.description
-    claim_folder(target, model=model_id(description))
+    claim_folder(target, description)
     names = description.ensemble if ensemble else (description.picked,)
     if not names:
         raise ConfigError(f"{source} has one network alone, so that there is no ensemble; leave --ensemble out.")

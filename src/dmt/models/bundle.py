@@ -17,7 +17,7 @@ from safetensors.torch import load as load_tensors
 from torch import nn
 
 from dmt.errors import CheckpointError, ConfigError, ExportError, first_line
-from dmt.files import check_output, is_leftover, write_atomic, write_text
+from dmt.files import check_output, is_leftover, sha256, write_atomic, write_text
 from dmt.models.description import DESCRIPTION, Description, as_json, parse_description
 from dmt.models.network import Network
 from dmt.models.own import OWN_NETWORK, ModelFactory, own_module
@@ -135,7 +135,10 @@ def read_bundle(folder: Path) -> Bundle:
 
 
 def write_bundle(folder: Path, bundle: Bundle, *, card: str) -> None:
-    """Write a bundle into a new or empty folder, or over one of the same weights; `model.json` comes last.
+    """Write a bundle into a new or empty folder, or over one of the same weights.
+
+    The description follows the weights and makes the folder a bundle; an earlier one is whole until then, and goes on
+    being one, since its weights are the same. A stopped export leaves files that the next one knows as its own.
 
     Args:
         folder: made where it does not exist.
@@ -147,31 +150,35 @@ def write_bundle(folder: Path, bundle: Bundle, *, card: str) -> None:
         ConfigError: nothing can be written there.
         CheckpointError: a file of weights is missing, or changed since the bundle was described.
     """
-    claim_folder(folder, model=model_id(bundle.description))
-    _remove_earlier(folder, keep={network.weights for network in bundle.description.networks.values()})
+    claim_folder(folder, bundle.description)
+    earlier = _weights_of_earlier(folder)
     for name, described in bundle.description.networks.items():
         content = _content(bundle.weights[name])
         if hashlib.sha256(content).hexdigest() != described.sha256:
             raise CheckpointError(f"{bundle.weights[name]} was changed while it was exported. Start again.")
         write_atomic(folder / described.weights, partial(_write_bytes, content=content))
-    write_text(folder / CARD, card)
     write_text(folder / DESCRIPTION, as_json(bundle.description))
+    write_text(folder / CARD, card)
+    named = {network.weights for network in bundle.description.networks.values()}
+    for path in earlier:
+        if path.name not in named:
+            path.unlink(missing_ok=True)
 
 
-def claim_folder(folder: Path, *, model: str) -> None:
-    """Refuse a folder that holds something else than earlier exports of this model.
+def claim_folder(folder: Path, description: Description) -> None:
+    """Refuse a folder that holds something else than earlier exports of this model, or what a stopped one left.
 
     Args:
         folder: to write to.
-        model: its `model_id`.
+        description: of the model.
 
     Raises:
         ExportError: it holds other files, or another model.
         ConfigError: it is a file, or nothing can be written there.
     """
-    exported = _exported(folder)
-    refuse_others(folder, ours=[*exported, CARD] if exported else [])
-    if set(exported.values()) - {"", model}:
+    exported, copies = _exported(folder), [path.name for path in _copies(folder, description)]
+    refuse_others(folder, ours=[*copies, *exported, *([CARD] if exported else [])])
+    if set(exported.values()) - {"", model_id(description)}:
         raise ExportError(
             f"{folder} holds an export of another model. Name a new or empty folder to export to, or delete that one."
         )
@@ -204,16 +211,16 @@ def _exported(folder: Path) -> dict[str, str]:
     return found
 
 
-def _remove_earlier(folder: Path, *, keep: Collection[str]) -> None:
-    """The description first: from then on nothing is there that could be taken for a whole bundle.
-
-    Files of weights that are about to be replaced stay until then: a bundle may be written over itself.
-    """
-    earlier: list[Path] = []
+def _weights_of_earlier(folder: Path) -> list[Path]:
     with contextlib.suppress(CheckpointError):
-        earlier = [path for path in read_bundle(folder).weights.values() if path.name not in keep]
-    for path in (folder / DESCRIPTION, *earlier):
-        path.unlink(missing_ok=True)
+        return list(read_bundle(folder).weights.values())
+    return []
+
+
+def _copies(folder: Path, description: Description) -> list[Path]:
+    """Files of a folder that are weights of this model, to the bit."""
+    hashes = {network.sha256 for network in description.networks.values()}
+    return [path for path in folder.glob(f"*{SUFFIX}") if path.is_file() and sha256(path) in hashes]
 
 
 def _write_bytes(path: Path, content: bytes) -> None:
