@@ -116,6 +116,14 @@ def test_weights_and_loss_equal_a_scalar_loop(
     assert loss.item() == pytest.approx(total / max(1, len(counted)), rel=1e-4, abs=1e-9)
 
 
+def test_a_number_to_divide_by_may_be_a_tensor_or_not() -> None:
+    logits, target, weights = torch.randn(6, 3), torch.tensor([0, 1, 2, 0, 1, -1]), torch.rand(6)
+    loss = dynamic_loss(logits, target, weights)
+    for number in (5, 5.0, torch.tensor(5)):
+        assert torch.equal(dynamic_loss(logits, target, weights, normalizer=number), loss)
+    assert torch.equal(dynamic_loss(logits, target, weights, normalizer=0.5), 5 * loss), "not below one site"
+
+
 def test_all_three_cases_occur_in_the_random_maps() -> None:
     logits, label, confidence = random_sites((40,), 3, seed=3)
     p = logits.softmax(dim=1).max(dim=1).values

@@ -54,14 +54,18 @@ class Engine:
         device: this process's device.
         precision: fp32, bf16 or fp16, resolved.
         rank: number of this process among `world_size`.
+
+    Args:
+        precision: as the config has it; auto takes what the device is fast in.
+        alone: whether this process shares no work, though there may be others: each then has all answers.
     """
 
-    def __init__(self, precision: str = "auto") -> None:
+    def __init__(self, precision: str = "auto", *, alone: bool = False) -> None:
         # Unless told, Accelerate takes processes without a GPU for as many lone ones.
         self._accelerator = Accelerator(mixed_precision="no", cpu=not torch.cuda.is_available())
         self.device: torch.device = self._accelerator.device
-        self.rank: int = self._accelerator.process_index
-        self.world_size: int = self._accelerator.num_processes
+        self.rank: int = 0 if alone else self._accelerator.process_index
+        self.world_size: int = 1 if alone else self._accelerator.num_processes
         self.precision = resolve_precision(precision, self.device)
         self._scaler = self._fresh_scaler()
         if self.world_size > 1:
@@ -70,7 +74,7 @@ class Engine:
     @property
     def is_main(self) -> bool:
         """Whether this process writes the files."""
-        return bool(self._accelerator.is_main_process)
+        return self.rank == 0
 
     def place(self, network: nn.Module) -> nn.Module:
         """Move a network to the device, in the memory format that convolutions run fastest in."""

@@ -3,6 +3,9 @@
 Every message is one or two sentences: what was found, where (file or dotted key), what is allowed, how to mend it.
 """
 
+WORKER_ENDED = "DataLoader worker (pid"
+"""Torch's words of a process that was killed; of an error in the images' own code they are "... process 0"."""
+
 
 class DMTError(Exception):
     """Something the user can mend; the command line prints it without a traceback and leaves with `exit_status`."""

@@ -129,7 +129,7 @@ def dynamic_loss(
     weights: Tensor,
     *,
     ignore_index: int = UNLABELED,
-    normalizer: Tensor | None = None,
+    normalizer: Tensor | float | None = None,
     class_weights: Tensor | None = None,
 ) -> Tensor:
     """Weighted cross-entropy over labeled and pseudo-labeled sites together (paper, Eq. 4-6).
@@ -155,7 +155,7 @@ def dynamic_loss(
     total = (weights * torch.where(weights > 0, cross_entropy, 0.0)).sum()
     if normalizer is None:
         normalizer = (target != ignore_index).sum()
-    return total / normalizer.clamp(min=1)
+    return total / torch.as_tensor(normalizer, device=total.device).clamp(min=1)
 
 
 def gamma_ramp(gamma_max: float, progress: float) -> float:

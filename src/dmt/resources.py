@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from dmt.config import Config
-from dmt.errors import ShortageError
+from dmt.errors import WORKER_ENDED, ShortageError
 from dmt.files import DISK_FULL
 
 
@@ -46,9 +46,8 @@ def shortages_told(config: Config, *, image_size: tuple[int, int]) -> Iterator[N
             raise ShortageError(f"The disk is full ({error}). Make room.") from error
         raise
     except (MemoryError, RuntimeError) as error:
-        # Torch's words, which come out of whatever the main thread does just then. Of an error in the images' own code
-        # they are "DataLoader worker process 0".
-        if "DataLoader worker (pid" in str(error):
+        # It comes out of whatever the main thread does just then.
+        if WORKER_ENDED in str(error):
             raise ShortageError(
                 f"A process that loads images was ended from outside ({error}). Most often the system had no memory "
                 f"left for it: lower workers, which is {config.workers} and changes no result, and go on."

@@ -41,6 +41,14 @@ def test_settings_of_a_file_without_effect_on_any_candidate_are_told(
     assert [str(one.message) for one in caught] == expected
 
 
+@pytest.mark.parametrize("name", ["compare.md", "compare.csv", "compare-table.csv"])
+def test_tables_of_somebody_else_are_left_alone(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("id,price\n1,2\n")
+    with pytest.raises(ConfigError, match=f"{name} is there already"):
+        compare("digits-20", methods="dmt", seeds="0", runs=tmp_path, by=Judged.test)
+    assert (tmp_path / name).read_text() == "id,price\n1,2\n"
+
+
 @pytest.mark.parametrize("width", [76, 80, 160])
 def test_long_names_are_broken_and_figures_are_not(width: int) -> None:
     heads = ["", "mean ± sd", "gain [95%]", "of the gap", "above", "s a run"]

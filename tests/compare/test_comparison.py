@@ -75,6 +75,20 @@ def test_the_share_of_the_gap_is_the_gain_by_the_oracles() -> None:
     assert all(row.gap_share is None for row in comparison(["dmt", "cbst"]).rows())
 
 
+def test_gain_and_gap_begin_at_the_same_figure() -> None:
+    """Network b, which is a point below its own start at the end, closes none of the gap from there."""
+    results = {("dmt", seed): unequal(number) for number, seed in enumerate(SEEDS)}
+    results |= {("oracle", seed): result("oracle", number) for number, seed in enumerate(SEEDS)}
+    _, last, *_ = Comparison(["dmt", "oracle"], SEEDS, results, dict.fromkeys(results, Path("run"))).rows()
+    gap = statistics.mean(FIGURES["oracle"]) - statistics.mean(BASELINE) - 11.0
+    assert gap < 0
+    assert (list(last.over_baseline), last.gap_share) == ([-1.0] * 4, None)
+    for number, seed in enumerate(SEEDS):
+        results["oracle", seed]["last_round"]["accuracy"] = BASELINE[number] + 15.0
+    _, last, *_ = Comparison(["dmt", "oracle"], SEEDS, results, dict.fromkeys(results, Path("run"))).rows()
+    assert last.gap_share == pytest.approx(-100 / 4)
+
+
 def test_differences_have_the_interval_of_a_paired_t_test() -> None:
     ((later, earlier, difference),) = comparison(["dmt", "cbst"]).differences()
     assert (later, earlier) == ("cbst", "dmt")

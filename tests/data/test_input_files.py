@@ -32,6 +32,15 @@ def named(*inputs: str) -> list[str]:
     return [str(file.name) for file in find_inputs(inputs, IMAGE_SUFFIXES)]
 
 
+def test_a_tilde_is_the_home_folder(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pattern in quotes keeps it, and so do programs."""
+    monkeypatch.setenv("HOME", str(here))
+    touch("in/a.png", "in/b.png", "~nobody-of-that-name/c.png")
+    files = [str(here / "in/a.png"), str(here / "in/b.png")]
+    assert found("~/in") == found("~/in/*.png") == files
+    assert found("~nobody-of-that-name") == ["~nobody-of-that-name/c.png"]
+
+
 def test_folders_are_searched_whole_and_sorted(here: Path) -> None:
     touch("in/b.png", "in/a.JPG", "in/sub/deep/c.tif", "in/notes.txt", "in/.hidden.png", "in/.git/d.png")
     assert found("in") == ["in/a.JPG", "in/b.png", "in/sub/deep/c.tif"]

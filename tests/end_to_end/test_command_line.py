@@ -211,6 +211,15 @@ def test_what_the_machine_ran_out_of_stops_with_status_4(call, monkeypatch, erro
     assert (status, err.startswith(f"error: {words}"), "goes on where it stopped" in err) == (4, True, True)
 
 
+def test_a_process_that_was_ended_while_it_read_images_stops_with_status_4(call, monkeypatch, digits_run) -> None:
+    def short(*_: object, **__: object) -> None:
+        raise RuntimeError("DataLoader worker (pid(s) 12) exited unexpectedly")
+
+    monkeypatch.setattr("dmt.evaluation.evaluate_on", short)
+    status, _, err = call("evaluate", str(digits_run))
+    assert (status, "lower --workers" in err, "bug" in err) == (4, True, False)
+
+
 def test_interrupting_leaves_with_130(call, monkeypatch) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt

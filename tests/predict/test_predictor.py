@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from PIL import Image
 from torch import Tensor, nn
 
@@ -15,6 +16,7 @@ import dmt
 from dmt.config_sections import DataConfig
 from dmt.data.catalog import load_dataset
 from dmt.data.images import DataSet, resize
+from dmt.engine import Engine
 from dmt.errors import CheckpointError, ConfigError, DataError, RunFolderError
 from dmt.export import export_bundle
 from dmt.models.network import Network
@@ -212,7 +214,7 @@ def test_windows(masks_run: Path) -> None:
     image = torch.randint(0, 256, (3, 40, 60), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     plain = dmt.load(masks_run)
     (whole,) = plain.predict([image])
-    (covered,) = dmt.load(masks_run, window=Window(size=(40, 64))).predict([image])
+    (covered,) = dmt.load(masks_run, window=(40, 64)).predict([image])
     assert np.array_equal(whole.probabilities, covered.probabilities)
     (seen,) = dmt.load(masks_run, window=Window(size=(16, 24), overlap=0.5)).predict([image])
     inner = plain.network.network if isinstance(plain.network, Windowed) else plain.network
@@ -254,16 +256,38 @@ def test_the_window_of_labeling_is_that_of_prediction(masks_run: Path, tmp_path:
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [({"size": (0, 5)}, "0 x 5"), ({"overlap": 1.0}, "overlap of windows is 1.0"), ({"overlap": -0.1}, "-0.1")],
+    [
+        ({"size": (0, 5)}, "0 x 5"),
+        ({"overlap": 1.0}, "overlap of windows is 1.0"),
+        ({"overlap": -0.1}, "-0.1"),
+        ({"overlap": 0.5, "whole": True}, "Leave one of both out"),
+    ],
 )
 def test_impossible_windows_are_refused(arguments, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         Window(**arguments)
 
 
-def test_windows_are_for_masks(digits_run: Path) -> None:
+@pytest.mark.parametrize("window", [(8, 8), Window(size=(8, 8)), Window(overlap=0.5), Window(whole=True)])
+def test_windows_are_for_masks(digits_run: Path, window: Window | tuple[int, int]) -> None:
     with pytest.raises(ConfigError, match="Windows are for segmentation"):
-        dmt.load(digits_run, window=Window(size=(8, 8)))
+        dmt.load(digits_run, window=window)
+
+
+def test_each_of_several_processes_has_all_answers(digits_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = list(np.random.default_rng(0).integers(0, 256, (130, 16, 16), dtype=np.uint8))
+    alone = dmt.load(digits_run).predict(images)
+    monkeypatch.setattr(Accelerator, "num_processes", 2)
+    assert Engine("fp32").world_size == 2
+    assert np.array_equal(dmt.load(digits_run).predict(images).probabilities, alone.probabilities)
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">f8", np.longdouble, np.float16])
+def test_numbers_of_any_order_and_length_are_read(digits_run: Path, dtype: Any) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (4, 16, 16)).astype(np.float64) / 256  # exact in half precision
+    model = dmt.load(digits_run)
+    expected = model.predict(list(images)).probabilities
+    assert np.array_equal(model.predict(list(images.astype(dtype))).probabilities, expected)
 
 
 def test_own_networks_are_brought_along(tmp_path: Path) -> None:

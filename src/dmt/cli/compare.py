@@ -17,7 +17,7 @@ from rich.table import Table
 
 from dmt.cli.examples import add_examples
 from dmt.cli.live import LiveView
-from dmt.errors import NonFiniteError, PartlyDoneError, StoppedError
+from dmt.errors import ConfigError, NonFiniteError, PartlyDoneError, StoppedError
 from dmt.files import check_output, write_text
 from dmt.signals import orderly_stop
 
@@ -80,6 +80,7 @@ def compare(
     candidates = candidates_of(source, names, variants or [], changes=overrides or [])
     folder = runs or Path("runs") / "compare" / Path(source).stem
     check_output(folder, is_folder=True)
+    _check_are_ours(folder)
     _warn_without_effect(source, candidates, overrides or [])
     console = Console(highlight=False, quiet=not is_main_process())
     chosen = parse_seeds(seeds)
@@ -92,17 +93,31 @@ def compare(
     if not is_main_process():
         return
     command = shlex.join(["dmt", *sys.argv[1:]])
-    write_text(folder / "compare.md", as_markdown(comparison, command=command))
-    write_text(folder / "compare.csv", as_csv(comparison))
-    write_text(folder / "compare-table.csv", as_table_csv(comparison))
+    tables = (as_markdown(comparison, command=command), as_csv(comparison), as_table_csv(comparison))
+    for name, text in zip(OURS, tables, strict=True):
+        write_text(folder / name, text)
     for table in _tables(comparison, width=console.width):
         console.print(table)
-    console.print(f"Written to {escape(str(folder))}: compare.md, compare.csv, compare-table.csv.", soft_wrap=True)
+    console.print(f"Written to {escape(str(folder))}: {', '.join(OURS)}.", soft_wrap=True)
     if comparison.diverged:
         raise PartlyDoneError("\n".join(left_out(comparison)).strip())
 
 
 add_examples(compare, EXAMPLES)
+
+OURS = {"compare.md": "`dmt compare", "compare.csv": "candidate,seed,", "compare-table.csv": "row,seeds,"}
+"""The tables, and what each holds that was written here."""
+
+
+def _check_are_ours(folder: Path) -> None:
+    """Refuse to write over tables that no comparison has written.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    for path, words in ((folder / name, words) for name, words in OURS.items()):
+        if path.is_file() and path.stat().st_size and words not in path.read_text(encoding="utf-8", errors="replace"):
+            raise ConfigError(f"{path} is there already, and no comparison has written it. Name another --runs folder.")
 
 
 def _warn_without_effect(source: str, candidates: "Sequence[Candidate]", overrides: list[str]) -> None:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from dmt.cli.examples import add_examples
 from dmt.cli.live import LiveView
-from dmt.cli.models import DEFAULT_OVERLAP, BatchSize, Ensemble, ModelPath, Overlap, WindowSize, Workers, window_of
+from dmt.cli.models import BatchSize, Ensemble, ModelPath, Overlap, WindowSize, Workers, window_of
 from dmt.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def evaluate(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write everything to this JSON file.")] = None,
     ensemble: Ensemble = False,
     window: WindowSize = None,
-    overlap: Overlap = DEFAULT_OVERLAP,
+    overlap: Overlap = None,
     batch_size: BatchSize = None,
     workers: Workers = 0,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the resampling.")] = 0,
@@ -140,8 +140,8 @@ def _show(console: Console, found: "Evaluation") -> None:
 def _cells(figure: "Figure") -> tuple[str, str]:
     if figure.value is None:
         return "", ""
-    assert figure.low is not None
-    assert figure.high is not None
+    if figure.low is None or figure.high is None:
+        return f"{figure.value:.1f} %", ""
     return f"{figure.value:.1f} %", f"[dim]\\[{figure.low:.1f}, {figure.high:.1f}][/]"
 
 

@@ -15,7 +15,7 @@ from rich.markup import escape
 from dmt import __version__
 from dmt.cli import check, compare, config, demo, evaluate, export, init, listing, predict, train
 from dmt.config import Config
-from dmt.errors import DMTError, StoppedError
+from dmt.errors import WORKER_ENDED, DMTError, StoppedError
 from dmt.files import DISK_FULL
 
 UsageError: Any = typer.BadParameter.__mro__[1]
@@ -114,6 +114,8 @@ def _shortage(error: Exception) -> str:
     # By name, so that torch is not loaded to ask; on a CPU, torch has no error of its own for it.
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "allocate memory" in str(error):
         return f"Out of memory; {LESS_MEMORY if _trains() else LESS_IMAGE}"
+    if WORKER_ENDED in str(error):
+        return "A process that loads images was ended from outside, most often for want of memory; lower --workers"
     return ""
 
 

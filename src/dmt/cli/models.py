@@ -24,16 +24,17 @@ WindowSize = Annotated[
         "1024x1024 for images of over 4 megapixels.",
     ),
 ]
-Overlap = Annotated[float, typer.Option("--overlap", help="Share of a window that its neighbors cover as well.")]
+Overlap = Annotated[
+    float | None,
+    typer.Option("--overlap", help="Masks: share of a window that its neighbors cover as well; default: 0.25."),
+]
 BatchSize = Annotated[
     int | None, typer.Option("--batch-size", min=1, help="Images of one size that go through the network together.")
 ]
 Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes that read images.")]
 
-DEFAULT_OVERLAP = 0.25
 
-
-def window_of(size: str | None, overlap: float) -> "Window":
+def window_of(size: str | None, overlap: float | None) -> "Window":
     """What `--window` and `--overlap` say.
 
     Raises:

@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from dmt.cli.examples import add_examples
 from dmt.cli.live import LiveView
-from dmt.cli.models import DEFAULT_OVERLAP, BatchSize, Ensemble, ModelPath, Overlap, WindowSize, Workers, window_of
+from dmt.cli.models import BatchSize, Ensemble, ModelPath, Overlap, WindowSize, Workers, window_of
 from dmt.errors import ConfigError, PartlyDoneError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def predict(
     overlays: Annotated[bool, typer.Option("--overlays", help="Masks: draw them over the images as well.")] = False,
     ensemble: Ensemble = False,
     window: WindowSize = None,
-    overlap: Overlap = DEFAULT_OVERLAP,
+    overlap: Overlap = None,
     batch_size: BatchSize = None,
     workers: Workers = 0,
 ) -> None:

@@ -200,7 +200,7 @@ class Comparison:
         is_baseline = self._method(name) == "supervised" and not any(gains)
         if is_baseline or (beside == name and not self._has_rounds(name)):  # nothing to be held against
             return Row(name=title, figures=figures, seconds=seconds)
-        gap = self._gap(self._figures(beside, "supervised"))
+        gap = self._gap(baseline)
         share = 100.0 * statistics.mean(gains) / gap if gap > 0 else None
         return Row(name=title, figures=figures, over_baseline=gains, gap_share=share, seconds=seconds)
 

@@ -49,7 +49,8 @@ def find_inputs(inputs: Sequence[str | Path], suffixes: Collection[str]) -> list
     """
     found: dict[str, InputFile] = {}
     for given in inputs:
-        files = list(_files_of(str(given), suffixes))
+        # A shell leaves a tilde in quotes as it is; that of no user stays, which Path would refuse.
+        files = list(_files_of(os.path.expanduser(str(given)), suffixes))  # noqa: PTH111
         if not files:
             hint = ""
             if "[" in str(given) and not _is_folder(Path(given)):

@@ -167,8 +167,14 @@ def _from_numpy(array: np.ndarray, *, where: str) -> Tensor:
         raise DataError(f"{where} is a numpy array of {array.dtype}; uint8 (0..255) or float in [0, 1] is needed.")
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] > 4):
         raise DataError(f"{where} is a numpy array {array.shape}; (H, W) or (H, W, channels) is needed.")
-    image = torch.from_numpy(np.require(array, requirements=["C", "W"]))  # torch warns of what may not be written to
+    image = tensor_of(array)
     return image[None] if array.ndim == 2 else image.permute(2, 0, 1).contiguous()
+
+
+def tensor_of(array: np.ndarray) -> Tensor:
+    """An array as torch takes it: in this machine's order of bytes, of at most 64 bits, and free to be written to."""
+    dtype = np.float64 if array.dtype.itemsize > 8 else array.dtype.newbyteorder("=")
+    return torch.from_numpy(np.require(array, dtype=dtype, requirements=["C", "W"]))
 
 
 def _to_channels(image: Tensor, channels: int, *, where: str) -> Tensor:

@@ -89,7 +89,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
 
     def _logits(self, images: ImageSet) -> Iterator[tuple[list[int], Tensor]]:
         """Positions of a batch's images and their logits `(n, C, *S)`, on the CPU."""
-        engine = Engine("fp32")
+        engine = Engine("fp32", alone=True)
         # Very large images are seen through windows, as everywhere.
         network = Window().over(engine.place(self.network_), self.model_)
         batches = infer(

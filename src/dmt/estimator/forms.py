@@ -13,6 +13,7 @@ from torch import Tensor
 from dmt.data.image_list import ListedImages
 from dmt.data.images import ArrayImages, ImageSet, measured, pixel_statistics, resize
 from dmt.data.pixels import PixelRule
+from dmt.data.torch_images import tensor_of
 from dmt.data.with_masks import LooseImages, WithMasks
 from dmt.errors import DataError
 from dmt.estimator.given import Pictures, kind_of, paths_in, pictures_in, rows_as_pictures
@@ -144,7 +145,7 @@ class ImageForm:
         if self.value_range is not None:
             low, high = self.value_range
             pictures = ((pictures.astype(np.float64) - low) / (high - low)).astype(np.float32)
-        images = torch.from_numpy(np.require(np.moveaxis(pictures, -1, 1), requirements=["C", "W"]))
+        images = tensor_of(np.moveaxis(pictures, -1, 1))
         return images if self.image_size is None else resize(images, self.image_size)
 
 

@@ -19,11 +19,12 @@ from dmt.types import Observer
 FORMAT = 1
 RESAMPLES = 1000
 LEVEL = 0.95
+WITHOUT_INTERVAL = ("ece",)
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure in percent, and the ends of its interval; all None where nothing was counted."""
+    """A figure in percent, and the ends of its interval; None where nothing was counted, or there is no interval."""
 
     value: float | None
     low: float | None
@@ -95,7 +96,8 @@ def evaluate_on(
 
     Intervals hold the middle 95 % of what 1,000 sets of as many images come to, drawn from this one with replacement;
     pixels of one image are no independent witnesses, so images are drawn. The calibration error has 15 bins of
-    confidence, of equal width.
+    confidence, of equal width, and no interval: a draw adds its own chance to the gap of each bin, so that most draws
+    are above what they are drawn from.
 
     Args:
         predictor: the model.
@@ -172,7 +174,8 @@ def _figures(
     found = {}
     for name, point in value.items():
         drawn = np.concatenate([some[name] for some in resampled]).reshape(RESAMPLES, -1)
-        found[name] = np.concatenate([point.reshape(1, -1), _percentiles(drawn, ends)])
+        interval = np.full((2, point.size), np.nan) if name in WITHOUT_INTERVAL else _percentiles(drawn, ends)
+        found[name] = np.concatenate([point.reshape(1, -1), interval])
     return found
 
 

@@ -15,7 +15,7 @@ from dmt.data.image_files import IMAGE_SUFFIXES
 from dmt.data.images import resize
 from dmt.data.orientation import upright
 from dmt.data.pixels import PixelRule
-from dmt.data.torch_images import TorchImages
+from dmt.data.torch_images import TorchImages, tensor_of
 from dmt.errors import DataError
 from dmt.models.description import InputDescription
 
@@ -56,7 +56,7 @@ class ImageReader:
         if isinstance(image, Image.Image) and self.rule.exif_orientation:
             image = upright(image)
         if isinstance(image, np.ndarray) and image.ndim == 3 and self.input.channels not in (1, 3):
-            image = torch.from_numpy(np.require(image.transpose(2, 0, 1), requirements=["C", "W"]))
+            image = tensor_of(image.transpose(2, 0, 1))
         try:
             tensor = TorchImages(dataset=[(image,)], prefix="images").images([0])[0]
         except DataError as error:

@@ -37,34 +37,36 @@ class Window:
         size: height and width of what is looked at at once; None = the model's own, or else of the very large ones
             alone (`LARGE_AREA`).
         whole: look at each image as a whole, however large.
-        overlap: least share of a window that two neighbors have in common.
+        overlap: least share of a window that two neighbors have in common; None = a quarter.
     """
 
     size: tuple[int, int] | None = None
     whole: bool = False
-    overlap: float = OVERLAP
+    overlap: float | None = None
 
     def __post_init__(self) -> None:
         """Check what a user gives.
 
         Raises:
-            ConfigError: sides below 1, or an overlap outside [0, 1).
+            ConfigError: sides below 1, or an overlap outside [0, 1) or of nothing.
         """
         if self.size is not None and min(self.size) < 1:
             raise ConfigError(f"The window is {self.size[0]} x {self.size[1]}; its height and width are 1 or more.")
-        if not 0 <= self.overlap < 1:
+        if self.overlap is not None and not 0 <= self.overlap < 1:
             raise ConfigError(f"The overlap of windows is {self.overlap}; allowed is 0 up to below 1.")
+        if self.overlap is not None and self.whole:
+            raise ConfigError("An overlap is of windows, and whole images are asked for. Leave one of both out.")
 
     def over(self, network: nn.Module, description: Description) -> nn.Module:
         """The network, looking through these windows."""
         size = self.size or description.input.window
         if description.task != "segmentation":
-            if self.size is not None:
+            if self != Window():
                 raise ConfigError("Windows are for segmentation; this model says one class an image.")
             return network
         if self.whole:
             return network
-        return windowed(network, size, overlap=self.overlap)
+        return windowed(network, size, overlap=OVERLAP if self.overlap is None else self.overlap)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +153,7 @@ def load(
     path: str | Path,
     *,
     ensemble: bool = False,
-    window: Window | None = None,
+    window: Window | tuple[int, int] | None = None,
     models: Mapping[str, nn.Module | ModelFactory] | None = None,
 ) -> Predictor:
     """A model from a bundle, or from the folder of a finished run.
@@ -159,7 +161,7 @@ def load(
     Args:
         path: the folder.
         ensemble: let the networks of the last round answer together, instead of the picked one alone.
-        window: how large images are seen, in segmentation.
+        window: how large images are seen, in segmentation; a height and width are those of its windows.
         models: own networks by label, for a run that was given such.
 
     Raises:
@@ -168,7 +170,9 @@ def load(
         ConfigError: a network that cannot be built here, or an ensemble of one.
     """
     bundle = open_bundle(Path(path))
-    return predictor_of(bundle, ensemble=ensemble, window=window or Window(), models=models)
+    if not isinstance(window, Window):
+        window = Window() if window is None else Window(size=(window[0], window[1]))
+    return predictor_of(bundle, ensemble=ensemble, window=window, models=models)
 
 
 def open_bundle(folder: Path) -> Bundle:
@@ -194,7 +198,7 @@ def predictor_of(
     models: Mapping[str, nn.Module | ModelFactory] | None = None,
 ) -> Predictor:
     """The model of a bundle, ready to answer; see `load`."""
-    description, engine = bundle.description, Engine("fp32")
+    description, engine = bundle.description, Engine("fp32", alone=True)
     names = description.ensemble if ensemble else (description.picked,)
     if not names:
         raise ConfigError(f"{bundle.source} has one network alone, so that there is no ensemble; leave that out.")

@@ -143,7 +143,7 @@ def open_gallery(folder: Path) -> Gallery:
         ConfigError, DataError, CheckpointError: the config, the data or the weights are no longer what they were.
     """
     run, config = read_run(folder), load_config(folder / "config.yaml")
-    method, data, engine = build_method(config), load_data(config, None), Engine("fp32")
+    method, data, engine = build_method(config), load_data(config, None), Engine("fp32", alone=True)
     own_validation = data.validation if config.validation.source == "given" else None
     split = read_split(folder / "splits", train=data.train, test=data.test, validation=own_validation)
     shown = _shown_stages(run)
