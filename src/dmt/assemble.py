@@ -97,20 +97,11 @@ def build_arms(
     main = Arm(name="", folder=folder, parts=parts_of(config, data, split))
     if task.is_dense:
         _warn_missing_classes(config, main.parts.labeled, data)
-    if config.validation.source != "cross_validation" or needs_all_labels:
-        return main, []
-    # Images hold several classes in segmentation: nothing to balance.
-    labels = np.zeros(len(data.train)) if task.is_dense else data.train.labels(range(len(data.train))).numpy()
-    cuts = folds(
-        labels,
-        split.labeled,
-        num_folds=config.validation.num_folds,
-        generator=generator(config.split_seed, "folds"),
-    )
-    arms = []
-    for number, (labeled, held_out) in enumerate(cuts):
-        parts = _parts(config, data, split, labeled, held_out)
-        arms.append(Arm(name=f"folds/{number}/", folder=folder / "folds" / str(number), parts=parts))
+    of_folds = fold_parts(config, data, split, needs_all_labels=needs_all_labels)
+    arms = [
+        Arm(name=f"folds/{number}/", folder=folder / "folds" / str(number), parts=parts)
+        for number, parts in enumerate(of_folds)
+    ]
     return main, arms
 
 
@@ -132,6 +123,26 @@ def draw_split(config: Config, data: DataSet, *, needs_all_labels: bool) -> Spli
 def parts_of(config: Config, data: DataSet, split: Split) -> Parts:
     """What the main arm of a run works on."""
     return _parts(config, data, split, split.labeled)
+
+
+def fold_parts(config: Config, data: DataSet, split: Split, *, needs_all_labels: bool) -> list[Parts]:
+    """What the arms of a cross-validation work on; none where choices are made otherwise.
+
+    Raises:
+        ConfigError: there are too few labels.
+    """
+    if config.validation.source != "cross_validation" or needs_all_labels:
+        return []
+    # Images hold several classes in segmentation: nothing to balance.
+    is_dense = TASKS[config.task].is_dense
+    labels = np.zeros(len(data.train)) if is_dense else data.train.labels(range(len(data.train))).numpy()
+    cuts = folds(
+        labels,
+        split.labeled,
+        num_folds=config.validation.num_folds,
+        generator=generator(config.split_seed, "folds"),
+    )
+    return [_parts(config, data, split, labeled, held_out) for labeled, held_out in cuts]
 
 
 def _check_source(source: str, data: DataSet) -> None:

@@ -105,7 +105,7 @@ class Config(Section):
             return values
         values = {key: value for key, value in values.items() if (key, value) != ("start", None)}
         if values.get("task") == "segmentation":
-            values = _beneath(values, SEGMENTATION_DEFAULTS)
+            values = _beneath(values, _segmentation_defaults(values.get("optimizer")))
         if "start" not in values:
             return {**values, "start": "finetune" if values.get("scheme") == "mutual" else "scratch"}
         return values
@@ -153,6 +153,13 @@ class Config(Section):
     def split_seed(self) -> int:
         """The seed that draws the labeled images."""
         return self.seed if self.data.split_seed is None else self.data.split_seed
+
+
+def _segmentation_defaults(optimizer: Any) -> dict[str, Any]:
+    """The defaults of segmentation; the rate of supervised training is SGD's, and no other optimizer's."""
+    is_sgd = not isinstance(optimizer, dict) or optimizer.get("name", "sgd") == "sgd"
+    rates = {key: value for key, value in SEGMENTATION_DEFAULTS["optimizer"].items() if key != "supervised_lr"}
+    return SEGMENTATION_DEFAULTS if is_sgd else {**SEGMENTATION_DEFAULTS, "optimizer": rates}
 
 
 def _beneath(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:

@@ -169,7 +169,7 @@ class LossConfig(Section):
     """dmt_naive only: the weight is p_B to this power."""
     flip_exponent: NonNegative = 2.0
     """dmt_flip only: a flipped label weighs 1 - c_A to this power."""
-    confidence_threshold: Fraction = 0.9
+    confidence_threshold: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.9
     """online_self_training, and rounds.selection=threshold: predictions at most this sure are ignored."""
     weight_batchnorm: Literal["update", "frozen"] = "update"
     """Whether the extra pass that mixup's weights need updates BatchNorm's running statistics, as the authors' does."""
@@ -277,8 +277,8 @@ class SelfSupervisedConfig(Section):
 
     steps: Count
     """Optimizer steps; ten to a hundred passes over the images are a range to try."""
-    lr: Annotated[float, Field(gt=0.0)] = 0.1
-    """Base learning rate; the optimizer is the run's, its schedule a cosine."""
+    lr: Annotated[float, Field(gt=0.0)] | None = None
+    """Base learning rate; the optimizer is the run's, its schedule a cosine. null = 0.1 with sgd, optimizer.lr else."""
     batch: Annotated[int, Field(ge=2)] = 128
     """Images in a step, each of which is seen in two views."""
     temperature: Annotated[float, Field(gt=0.0)] = 0.2
@@ -295,6 +295,6 @@ class CheckpointConfig(Section):
     """How often a running stage is written down; whichever comes first."""
 
     every_steps: Count | None = None
-    """Optimizer steps between checkpoints; null = by time alone."""
+    """Optimizer steps between checkpoints, looked at every 20 steps; null = by time alone."""
     every_minutes: Annotated[float, Field(gt=0.0)] = 5.0
     """Minutes between checkpoints."""

@@ -40,7 +40,7 @@ def pseudo_labels(setting: Setting, arm: Arm, stage: Stage) -> tuple[PseudoLabel
         return None, {"top_fraction": None, "num_pseudo_labels": 0}
     if stage.pseudo is None:
         without = WithoutLabels(arm.parts.unlabeled, setting.config.ignore_label, setting.task.is_dense)
-        return without, {"top_fraction": None, "num_pseudo_labels": len(without)}
+        return without, {"top_fraction": None, "num_pseudo_labels": 0}
     strange = _strangers(setting, arm, stage, stage.pseudo)
     pseudo = _select(setting, arm, stage, stage.pseudo, strange)
     by_rank = stage.pseudo.selection != "threshold"

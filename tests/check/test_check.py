@@ -57,6 +57,21 @@ def test_nothing_is_found_in_masks_without_a_fault(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_folds_are_cut_as_a_run_cuts_them() -> None:
+    settings = ["validation.source=cross_validation", "validation.num_folds=30"]
+    (message,) = messages(check("digits-20", settings, sample=20, timing=False), "config")
+    assert "validation.num_folds is 30; of 20 labels" in message
+    settings = ["validation.source=cross_validation", "scheme=mutual", "rounds.dms_share=0.06"]
+    (message,) = messages(check("digits-20", settings, sample=20, timing=False), "config")
+    assert "of 10 labeled images, that leaves none to start from" in message
+
+
+def test_images_are_left_in_while_steps_are_measured() -> None:
+    """After a few steps two networks differ on everything: all would be strangers."""
+    settings = ["scheme=mutual", "rounds.strangers=leave_out", "seed=2"]
+    assert check("digits-20", settings, sample=20).is_fit
+
+
 def test_no_file_is_written_and_none_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = class_folders(tmp_path)
     monkeypatch.chdir(tmp_path)

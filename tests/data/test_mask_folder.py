@@ -298,6 +298,13 @@ def test_ignored_value(tmp_path: Path) -> None:
         load(root, ignore_index=1)
 
 
+def test_pictures_of_other_formats_are_told(tmp_path: Path) -> None:
+    root = user_folder(tmp_path)
+    (root / "images" / "more.gif").touch()
+    with pytest.warns(UserWarning, match=r"more\.gif is left out, 1 of such files"):
+        load(root)
+
+
 def test_orphans_are_warned_of(tmp_path: Path) -> None:
     root = user_folder(tmp_path, labeled=2)
     save(root / "masks/01_mask.png", mask(0))

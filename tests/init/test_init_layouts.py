@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -174,8 +175,47 @@ def test_a_list_of_training_images_that_says_more_than_the_masks(tmp_path: Path)
     masked(tmp_path / "data", count=6)
     (tmp_path / "data" / "train.txt").write_text("0.jpg\n1.jpg\n")
     found, config = begun(tmp_path / "data", tmp_path)
-    assert config.data.labeled == "train.txt"
+    assert config.data.labeled == str(tmp_path / "data" / "train.txt")
     assert (found.facts.num_labeled, found.facts.num_unlabeled) == (2, 4)
+
+
+def test_files_of_the_same_names_in_the_working_folder_are_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    masked(Path("data"), count=6)
+    for place, lines in (("data/train.txt", "0.jpg\n1.jpg\n"), ("train.txt", "2.jpg\n")):
+        Path(place).write_text(lines)
+    config = begun(Path("data"), tmp_path)[1]
+    assert sorted(split_masks(config, loaded(config)).labeled) == [0, 1]
+    write_images(Path("photos"))
+    for place, count in (("photos/1.tar", 3), ("backup.tar", 2)):
+        with tarfile.open(place, "w") as tar:
+            for number in range(count):
+                tar.add("data/images/0.jpg", f"{place}-{number}.jpg")
+    config = begun(Path("photos"), tmp_path)[1]
+    assert [key for key in loaded(config).train.keys if "tar" in key] == [
+        f"1.tar/photos/1.tar-{k}.jpg" for k in range(3)
+    ]
+    with tarfile.open("photos/1.tar", "w") as tar:
+        tar.add("train.txt")
+    assert begun(Path("photos"), tmp_path)[1].data.shards is None, "notes are no images"
+
+
+@pytest.mark.parametrize(("labels", "words"), [(7, "one class has 2 labels. Give at most 6"), (6, "")])
+def test_labels_are_drawn_of_classes_that_have_them(tmp_path: Path, labels: int, words: str) -> None:
+    for name, count in (("cat", 8), ("dog", 2), ("owl", 2)):
+        for number in range(count):
+            save(tmp_path / "data" / name / f"{number}.png", photos()[number % 3].pixels + number)
+    if words:
+        with pytest.raises(DataError, match=words):
+            start(tmp_path / "data", timing=False, labels=labels)
+        return
+    config = begun(tmp_path / "data", tmp_path, labels=labels)[1]
+    assert config.rounds.selection == "per_class", "two of each are drawn, and the others are no third each"
+    (tmp_path / "data/cat").rename(tmp_path / "cats")
+    (tmp_path / "data/owl").rename(tmp_path / "data/cat")
+    assert begun(tmp_path / "data", tmp_path, labels=2)[1].rounds.selection == "class_prior"
 
 
 def test_a_list_of_labeled_images_leaves_none_to_draw(tmp_path: Path) -> None:

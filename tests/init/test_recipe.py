@@ -1,6 +1,7 @@
 """Settings for images and labels of every size: a config that can be used, and what it says of itself."""
 
 import itertools
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from dmt.init import backbones
 from dmt.init.backbones import Backbone, cached, from_file, named
 from dmt.init.facts import Facts
 from dmt.init.recipe import default_backbone, recipe
+from dmt.models.weights import METADATA_KEY
 from dmt.schedules import steps_of_epochs, supervised_epochs
 
 
@@ -207,6 +209,31 @@ def test_a_file_that_fits_nothing_and_one_that_is_none(tmp_path: Path) -> None:
         from_file(tmp_path / "y.safetensors", task="classification", network=None)
     with pytest.raises(CheckpointError, match=r"may be a \.safetensors file"):
         from_file(tmp_path / "y.pth", task="classification", network=None)
+
+
+@pytest.mark.parametrize(
+    ("network", "task", "name", "knows_photos"),
+    [
+        ("small_cnn", "classification", "small_cnn", False),
+        ("wrn_28_2", "classification", "wrn_28_2", False),
+        ("small_unet", "segmentation", "small_unet", False),
+        ("timm:resnet18", "classification", "timm:resnet18", True),
+        ("timm:resnet18", "segmentation", "deeplab:timm:resnet18", True),
+        ("smp:unet/resnet18", "segmentation", "smp:unet/resnet18", True),
+    ],
+)
+def test_a_file_that_this_program_wrote(tmp_path: Path, network: str, task: str, name: str, knows_photos: bool) -> None:
+    """Small networks have seen no photos, whatever they have learned: their images keep their size."""
+    path = tmp_path / "w.safetensors"
+    save_file({"x": torch.zeros(3)}, path, metadata={METADATA_KEY: json.dumps({"network": network})})
+    found = from_file(path, task=task, network=None)
+    assert (found.name, found.weights, found.knows_photos) == (name, str(path), knows_photos)
+    if task == "classification":
+        entries = {
+            entry.key: entry.value
+            for entry in recipe(task, facts(task, size=(24, 24)), found, has_gpu=False, num_cpus=2)
+        }
+        assert (entries["data"]["image_size"] == [24, 24]) == (not knows_photos)
 
 
 def test_a_file_of_a_named_network(tmp_path: Path) -> None:

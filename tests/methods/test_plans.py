@@ -234,6 +234,15 @@ def test_settings_that_others_take_the_effect_from() -> None:
     assert without_effect("dmt", crop, augment="none") == ["crop.scale", "crop.pseudo"]
 
 
+def test_the_rate_of_rounds_has_no_effect_where_there_are_none_and_training_on_labels_has_its_own() -> None:
+    keys, one_rate, two = ["optimizer.lr"], {"optimizer": {"lr": 0.1}}, {"optimizer": {"lr": 0.1, "supervised_lr": 0.2}}
+    images: dict[str, Any] = {"task": "classification", "data": {"name": "digits"}}
+    assert without_effect("supervised", keys, **images, **two) == keys
+    assert without_effect("supervised", keys, **images, **one_rate) == []
+    assert without_effect("dmt", keys, **images, **two) == []
+    assert without_effect("supervised", keys, **images, **two, self_supervised={"steps": 1}) == []
+
+
 def test_each_is_said_to_have_no_effect_on_what_takes_it() -> None:
     values = {"task": "classification", "data": {"name": "digits"}, "validation": {"source": "cut"}}
     keys = ["networks.b.name", "crop.scale", "validation.num_folds", "loss.flip_exponent"]

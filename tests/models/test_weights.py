@@ -1,3 +1,7 @@
+import json
+import warnings
+from dataclasses import asdict
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -6,12 +10,14 @@ from torch import nn
 from dmt.errors import CheckpointError
 from dmt.models.network import Network, Preprocessing
 from dmt.models.weights import (
+    METADATA_KEY,
     LoadReport,
     independent,
     load_weights,
     read_metadata,
     save_weights,
     state_of,
+    warn_of_preprocessing,
     warn_of_random,
 )
 
@@ -189,6 +195,23 @@ def test_tensors_that_share_memory_can_be_saved(tmp_path):
     assert len(set(pointers)) == len(pointers)
     save_weights(state, tmp_path / "w.safetensors")
     assert_same(load_file(tmp_path / "w.safetensors"), dict(sorted(state.items())))
+
+
+def test_weights_of_images_that_were_prepared_otherwise_are_told(tmp_path):
+    network, path = make_network(), tmp_path / "w.safetensors"
+    for told, is_told in (
+        (asdict(network.preprocessing), False),
+        (asdict(network.preprocessing) | {"scale": 255.0}, True),
+        (asdict(network.preprocessing) | {"mean": [0.5]}, True),
+        ({"mean": "x"}, False),
+    ):
+        save_weights(network, path, {METADATA_KEY: json.dumps({"format": 1, "preprocessing": told})})
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            warn_of_preprocessing(network.preprocessing, path, key="networks.b")
+        assert [str(one.message).startswith("networks.b.weights:") for one in caught] == [True] * is_told
+    save_weights(network, path)
+    warn_of_preprocessing(network.preprocessing, path, key="networks.b")
 
 
 def test_random_weights_are_told_by_part(tmp_path):

@@ -141,7 +141,7 @@ def _shortened(config: Config, num_steps: int) -> Config:
     begins = config.self_supervised
     rounds = config.rounds.model_copy(
         update={"top_fractions": [1.0], "selection": "overall", "label_views": "plain"}
-        | {"calibration": "none", "alignment": "none"},
+        | {"calibration": "none", "alignment": "none", "strangers": "keep"},
     )
     return config.model_copy(
         update={

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from dmt.assemble import draw_split, learnable, parts_of, resolve_validation
+from dmt.assemble import draw_split, fold_parts, learnable, parts_of, resolve_validation
 from dmt.check.balance import find_imbalance, find_mixtures
 from dmt.check.duplicates import find_alike, find_equal
 from dmt.check.estimate import Estimate, estimate
@@ -113,9 +113,12 @@ def _check_data(
         find_mixtures(config, state.places, findings)
         find_equal(state.places, findings)
         find_alike(state.places, findings)
-        parts = parts_of(config, data, _without_unreadable(split, state.places))
+        readable = _without_unreadable(split, state.places)
+        parts = parts_of(config, data, readable)
         with _told(findings, "config"):
             _build_views(config, data)
+        with _told(findings, "config"):
+            fold_parts(config, data, readable, needs_all_labels=method.needs_all_labels)
         with _told(findings, "network"):
             if not timing or findings.number("error"):
                 network_builder(config, data, None, plan=method.plan())

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dmt.config_sections import DataConfig
 from dmt.data.class_lists import ClassList
-from dmt.data.image_files import IMAGE_SUFFIXES, list_files
+from dmt.data.image_files import IMAGE_SUFFIXES, list_files, tell_other_images
 from dmt.data.images import DataSet
 from dmt.data.mask_coding import MAX_CLASSES, MaskCoding
 from dmt.data.mask_folder import listed_parts
@@ -148,6 +148,7 @@ def coco(config: DataConfig, image_size: tuple[int, int] | None) -> DataSet:
     content = _load(path)
     _check(content, path)
     images = root / "images" if (root / "images").is_dir() else root
+    tell_other_images(images, IMAGE_SUFFIXES)
     names = (BACKGROUND, *(category.name for category in sorted(content.categories, key=lambda one: one.id)))
     if config.class_names is not None:
         raise ConfigError(f"data.class_names has no effect on coco: the categories of {path} are the classes.")

@@ -61,7 +61,7 @@ def shard_images(pattern: str, *, root: Path) -> list[TarMember]:
     names = [path.name for path in paths]
     if len(set(names)) < len(names):
         raise DataError(f"data.shards={pattern} matches two files of one name; each shard has a name of its own.")
-    members = [member for path in paths for member in _members(path)]
+    members = [member for path in paths for member in tar_members(path)]
     if not members:
         raise DataError(f"The {len(paths)} tar files of data.shards={pattern} hold no image.")
     return members
@@ -74,7 +74,12 @@ def _matching(pattern: str, root: Path) -> list[Path]:
     raise DataError(f"data.shards is {pattern}, which matches no file, neither here nor in {root}.")
 
 
-def _members(path: Path) -> list[TarMember]:
+def tar_members(path: Path) -> list[TarMember]:
+    """The images in a tar file.
+
+    Raises:
+        DataError: it is no plain tar file.
+    """
     try:
         with tarfile.open(path, "r:") as tar:
             # Of two files of one name the later one counts, as when a tar file is unpacked.

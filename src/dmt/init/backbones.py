@@ -1,6 +1,7 @@
 """Which network to begin with: one that this machine holds weights for. Nothing is downloaded, nothing asked online."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,10 @@ _FROM_TENSORFLOW: dict[str, dict[str, Any]] = {
 """How networks pad and normalize whose weights come from TensorFlow, by how their names begin."""
 
 
+_SMALL = re.compile(r"small_\w+|wrn_\w+")
+"""Our own networks, for small images."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Backbone:
     """A network and its weights.
@@ -51,9 +56,9 @@ class Backbone:
     why: str = ""
 
     @property
-    def is_pretrained(self) -> bool:
-        """Whether it begins with weights."""
-        return self.weights is not None
+    def knows_photos(self) -> bool:
+        """Whether it begins with the weights of a large network, which have seen photos, and not of a small one."""
+        return self.weights is not None and _SMALL.fullmatch(self.name) is None
 
 
 def from_file(path: Path, *, task: TaskName, network: str | None) -> Backbone:
@@ -72,6 +77,7 @@ def from_file(path: Path, *, task: TaskName, network: str | None) -> Backbone:
         return Backbone(name=network, weights=str(path), options=_options(network, path), why="as you name it")
     own = _own_network(path)
     if own is not None:
+        own = _for_task(own, task) if own.startswith(("timm:", "torchvision:")) else own
         return Backbone(name=own, weights=str(path), why=f"{path.name} says that it holds weights of {own}")
     for library, name in _candidates(path):
         share = _share(library, name, shapes)

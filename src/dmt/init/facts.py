@@ -25,6 +25,8 @@ from dmt.types import IGNORE_INDEX
 _PROBE_SIZE = [32, 32]
 """That classifiers' images are loaded at to count them; none but a few are decoded."""
 _SIZES_READ = 500
+_UNEVEN = 1.5
+"""Labels of the class that has most, to those of the one that has least, from which classes are not equally many."""
 _OWN_MASKS = ("images and masks", "a table", "Hugging Face")
 """Layouts whose masks need a list of classes."""
 
@@ -41,7 +43,8 @@ class Facts:
         size: (height, width) of the median image.
         num_sizes: how many sizes there are among those that were looked at.
         channels: of the images.
-        fewest_labels: of the class that has least, in classification.
+        fewest_labels, most_labels: of the class that has least and most, in classification.
+        evens_out: whether as many labels of each class are drawn, of classes that have not equally many.
         told: sentences for the user.
     """
 
@@ -55,6 +58,8 @@ class Facts:
     num_sizes: int
     channels: int
     fewest_labels: int
+    most_labels: int = 0
+    evens_out: bool = False
     told: tuple[str, ...]
 
     @property
@@ -71,19 +76,25 @@ class Facts:
         if count is None:
             return self
         if listed := self.data.get("labeled"):
-            path = Path(self.data["root"]) / listed
             raise DataError(
-                f"--labels is {count}, but {path} says which images are labeled. Shorten that list, or rename it to "
+                f"--labels is {count}, but {listed} says which images are labeled. Shorten that list, or rename it to "
                 "have labels drawn from all masks."
             )
         if count > self.num_labeled:
             raise DataError(f"--labels is {count}, but {self.num_labeled} training images have a label.")
+        num_classes = len(self.class_names)
+        if -(-count // num_classes) > self.fewest_labels:
+            raise DataError(
+                f"--labels is {count}, as many of each of {num_classes} classes, but one class has "
+                f"{self.fewest_labels} labels. Give at most {num_classes * self.fewest_labels}, or leave --labels out."
+            )
         return replace(
             self,
             data={**self.data, "num_labeled": count},
             num_labeled=count,
             num_unlabeled=self.num_training - count,
-            fewest_labels=min(self.fewest_labels, count // len(self.class_names)),
+            fewest_labels=min(self.fewest_labels, count // num_classes),
+            evens_out=self.most_labels > _UNEVEN * self.fewest_labels,
         )
 
 
@@ -129,17 +140,20 @@ def _counted(layout: Layout, data: dict[str, Any], told: list[str]) -> Facts:
     split = draw_split(config, loaded, needs_all_labels=False)
     sizes = _sizes(loaded.train)
     height, width = (int(np.median([size[side] for size in sizes.elements()])) for side in (0, 1))
+    labeled = len(split.labeled)
+    fewest, most = _counts(loaded, split.labeled) if layout.task == "classification" else (labeled, labeled)
     return Facts(
         data=data,
         class_names=loaded.class_names,
-        num_labeled=len(split.labeled),
+        num_labeled=labeled,
         num_unlabeled=len(split.unlabeled),
         num_validation=len(loaded.validation or ()),
         num_test=len(loaded.test or ()),
         size=(height, width),
         num_sizes=len(sizes),
         channels=loaded.channels,
-        fewest_labels=_fewest(loaded, split.labeled) if layout.task == "classification" else len(split.labeled),
+        fewest_labels=fewest,
+        most_labels=most,
         told=tuple(told),
     )
 
@@ -150,9 +164,10 @@ def _load(task: str, data: dict[str, Any]) -> tuple[DataSet, Config]:
     return load_dataset(config.data, task=task), config
 
 
-def _fewest(data: DataSet, labeled: tuple[int, ...]) -> int:
+def _counts(data: DataSet, labeled: tuple[int, ...]) -> tuple[int, int]:
+    """Labels of the classes that have least and most."""
     counts = torch.bincount(data.train.labels(labeled), minlength=data.num_classes)
-    return int(counts[counts > 0].min())
+    return int(counts[counts > 0].min()), int(counts.max())
 
 
 def _sizes(images: ImageSet) -> Counter[tuple[int, int]]:

@@ -1,7 +1,9 @@
 """Which layout a folder has: guessed from names, a few headers and small files; nothing is decoded."""
 
+import glob
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -12,6 +14,7 @@ from dmt.data.class_lists import CLASS_LIST
 from dmt.data.image_files import IMAGE_SUFFIXES, MASK_SUFFIXES, walk_files
 from dmt.data.manifest import TABLE_SUFFIXES, read_manifest
 from dmt.data.problems import gathered
+from dmt.data.shards import tar_members
 from dmt.errors import DataError
 from dmt.models.request import TaskName
 
@@ -101,7 +104,7 @@ def _cityscapes(path: Path) -> Iterator[Layout]:
             task="segmentation",
             data={"name": "cityscapes", "root": str(path)},
             why="there are leftImg8bit and gtFine",
-            hints=("The images of val are the reported part, at 512 x 1024; the classes are Cityscapes' 19.",),
+            hints=("The images of val are the reported part; the classes are Cityscapes' 19.",),
         )
 
 
@@ -170,14 +173,17 @@ _LISTS = (CLASS_LIST, "labeled.txt", "unlabeled.txt", "train.txt", "val.txt", "v
 
 
 def _labeled_list(path: Path) -> dict[str, str]:
-    """`train.txt`, which many folders have, as the list of labeled images where it says more than the masks do."""
+    """`train.txt`, which many folders have, as the list of labeled images where it says more than the masks do.
+
+    With the folder before it: a list of that name in the working folder would be taken first.
+    """
     if not (path / "train.txt").is_file() or (path / "labeled.txt").is_file():
         return {}
     masked = {mask.relative_to(path / "masks").with_suffix("").as_posix() for mask in _masks_below(path)}
     aside = set(chain.from_iterable(_lines(path / name) for name in ("val.txt", "validation.txt", "test.txt")))
     listed = _lines(path / "train.txt")
     # All of them with masks: a list of labeled images. Some without: a list of whatever is for training.
-    return {"labeled": "train.txt"} if listed and listed <= masked and listed != masked - aside else {}
+    return {"labeled": str(path / "train.txt")} if listed and listed <= masked and listed != masked - aside else {}
 
 
 def _class_folders(path: Path) -> Iterator[Layout]:
@@ -190,7 +196,7 @@ def _class_folders(path: Path) -> Iterator[Layout]:
         if top is None
         else f"there is {top}, with a folder a class"
     )
-    shards = next((pattern for pattern in ("*.tar", "shards/*.tar") if next(path.glob(pattern), None)), None)
+    shards = _shards(path)
     data = {"name": "folder", "root": str(path)} | ({"shards": shards} if shards else {})
     hints = []
     if not (path / "unlabeled").is_dir() and not shards:
@@ -198,6 +204,17 @@ def _class_folders(path: Path) -> Iterator[Layout]:
     if not (path / "test").is_dir():
         hints.append(f"Images whose figures are to be reported go into {path / 'test' / 'CLASS'}.")
     yield Layout(title="class folders", task="classification", data=data, why=why, hints=tuple(hints))
+
+
+def _shards(path: Path) -> str | None:
+    """The pattern of tar files with images, from the folder on: others in the working folder would be taken first."""
+    for pattern in ("*.tar", "shards/*.tar"):
+        shards = sorted(path.glob(pattern))
+        with suppress(DataError):  # a broken one is told of when the data are loaded
+            if not any(map(tar_members, shards)):
+                continue
+        return f"{glob.escape(str(path))}/{pattern}"
+    return None
 
 
 def _tables(path: Path) -> Iterator[Layout]:

@@ -72,7 +72,7 @@ def recipe(task: TaskName, facts: Facts, backbone: Backbone, *, has_gpu: bool, n
 
 def _classes(facts: Facts, backbone: Backbone, *, has_gpu: bool) -> list[Entry]:
     size, told = _classifier_size(facts, backbone, has_gpu=has_gpu)
-    if backbone.is_pretrained:
+    if backbone.knows_photos:
         full, most, supervised_most, steps = 32, 8, 16, 1000 if has_gpu else 400
     else:
         full, most, supervised_most, steps = 128, 32, 64, 4000 if has_gpu else 1500
@@ -94,7 +94,7 @@ def _classes(facts: Facts, backbone: Backbone, *, has_gpu: bool) -> list[Entry]:
               "Mirrors, turns and recolors images. Where left and right or colors tell the classes apart: digits, "
               "which turns them alone, or none."),
     ]  # fmt: skip
-    if backbone.is_pretrained:
+    if backbone.knows_photos:
         entries.append(_adamw(5.0e-4))
     return entries + _lengths(facts, batch, steps, share)
 
@@ -105,12 +105,20 @@ def _rounds_of_classes(facts: Facts) -> tuple[Entry, float]:
         fractions, share, order = [1.0], 2.0, "All pseudo labels in one long round"
     else:
         fractions, share, order = [0.2, 0.4, 0.6, 0.8, 1.0], 0.4, "The surest pseudo labels first, more each round"
-    comment = (
-        f"{order}. class_prior: no class gets more than its share of your labels; where unlabeled images are of other "
-        "shares, take per_class. alignment: labeled_shares may add a point or two, where these shares are surely right "
-        "(docs: method, aligned teachers)."
-    )
-    return Entry("rounds", {"top_fractions": fractions, "selection": "class_prior"}, comment), share
+    if facts.evens_out:
+        selection = "per_class"
+        comment = (
+            f"{order}. per_class: each class by its own labels, since as many of each class are drawn from classes "
+            "that have not equally many."
+        )
+    else:
+        selection = "class_prior"
+        comment = (
+            f"{order}. class_prior: no class gets more than its share of your labels; where unlabeled images are of "
+            "other shares, take per_class. alignment: labeled_shares may add a point or two, where these shares are "
+            "surely right (docs: method, aligned teachers)."
+        )
+    return Entry("rounds", {"top_fractions": fractions, "selection": selection}, comment), share
 
 
 def _masks(facts: Facts, backbone: Backbone, *, has_gpu: bool) -> list[Entry]:
@@ -118,7 +126,7 @@ def _masks(facts: Facts, backbone: Backbone, *, has_gpu: bool) -> list[Entry]:
     told = "All images are resized to this; null = each its own size." if size else ""
     rounds: dict[str, Any]
     loss: dict[str, float | str]
-    if backbone.is_pretrained:
+    if backbone.knows_photos:
         rounds = {"top_fractions": [1.0], "label_views": "multiscale", "dms_share": None}
         loss = {"gamma_agree": 1.0, "gamma_disagree": 1.0, "class_balance": 0.5, "weights_per_class": "mean_one"}
         batch, scale, steps, share = {"size": 8, "labeled": 4}, [0.8, 1.5], 4000 if has_gpu else 1000, 0.4
@@ -133,7 +141,7 @@ def _masks(facts: Facts, backbone: Backbone, *, has_gpu: bool) -> list[Entry]:
     comment = "Two networks label for each other, every pixel, ten times."
     doubt = "How hard pseudo labels are doubted where the networks disagree; 0 = not at all, the paper has 3 to 5."
     doubt += " weights_per_class: rare classes lose nothing to doubt."
-    if backbone.is_pretrained:
+    if backbone.knows_photos:
         doubt += " class_balance: they count more."
         comment = (
             "Two networks label for each other, once and every pixel. multiscale: labels by an image and its mirror "
@@ -147,7 +155,7 @@ def _masks(facts: Facts, backbone: Backbone, *, has_gpu: bool) -> list[Entry]:
         Entry("rounds", rounds, comment),
         Entry("loss", loss, doubt),
         Entry("crop", {"size": crop, "scale": scale}, "What a training step sees of an image, and its scale."),
-        Entry("augment", "color" if backbone.is_pretrained else "default",
+        Entry("augment", "color" if backbone.knows_photos else "default",
               "Mirrors images and, with `color`, varies their colors; no-flip, where left and right matter."),
         optimizer,
         *_lengths(facts, batch, steps, share),
@@ -183,7 +191,7 @@ def _network(backbone: Backbone, **options: Any) -> dict[str, Any]:
 
 def _pair(backbone: Backbone) -> dict[str, Any]:
     """Two networks that learn from the labels in another order; coarse where the backbone can be, which is fast."""
-    stride = {"output_stride": 32} if backbone.is_pretrained and takes_stride(backbone, 32) else {}
+    stride = {"output_stride": 32} if backbone.knows_photos and takes_stride(backbone, 32) else {}
     return {label: _network(backbone, **stride) for label in ("a", "b")}
 
 
@@ -236,7 +244,7 @@ def _lengths(facts: Facts, batch: dict[str, int], steps: int, share: float) -> l
 def _classifier_size(facts: Facts, backbone: Backbone, *, has_gpu: bool) -> tuple[list[int], str]:
     """The size to resize to, and a sentence."""
     height, width = facts.size
-    if backbone.is_pretrained:
+    if backbone.knows_photos:
         side = min(_CLASSIFIER_SIDE[has_gpu], max(_PRETRAINED_SIDE, 32 * round(min(facts.size) / 32)))
         return [side, side], f"Resized from {height} x {width} or so; larger may be better, and is slower."
     if max(facts.size) <= SMALL and facts.num_sizes == 1:

@@ -84,12 +84,12 @@ class Start:
 
     def guessed(self) -> list[str]:
         """What was guessed and why, in sentences."""
-        weights = "with weights" if self.backbone.is_pretrained else "from random weights"
+        weights = "with weights" if self.backbone.weights else "from random weights"
         told = [
             f"Layout: {self.layout.title}, since {_plain(self.layout.why)}; so the task is {self.layout.task}.",
             f"Network: {_plain(self.backbone.name)} {weights}; {_plain(self.backbone.why)}.",
         ]
-        if not self.backbone.is_pretrained and not is_small(self.facts):
+        if not self.backbone.weights and not is_small(self.facts):
             told.append(_FETCHING)
         if self.facts.num_unlabeled == 0:
             told.append(

@@ -73,6 +73,7 @@ def _unused(config: Config) -> dict[str, str]:
         "task=segmentation": ["rounds.stranger_confidence"] * (config.task == "segmentation"),
         "augment=none": ["crop.scale", "crop.pseudo"] * (config.augment == "none"),  # both views are plain
         "optimizer.name=adamw": ["optimizer.nesterov"] * (config.optimizer.name == "adamw"),
+        f"method={config.method}": ["optimizer.lr"] * _is_supervised_by_its_own_rate(config),
         "mixup.alpha=null": ["mixup.keep_max", "loss.weight_batchnorm"] * (config.mixup.alpha is None),
         f"validation.source={source}": [
             *["validation.size"] * (source in ("none", "cross_validation", "given")),
@@ -86,6 +87,15 @@ def _unused(config: Config) -> dict[str, str]:
     for reason, keys in by_settings.items():
         unused |= {key: reason for key in keys if key not in unused}
     return unused
+
+
+def _is_supervised_by_its_own_rate(config: Config) -> bool:
+    begins = config.self_supervised is not None  # which may take the optimizer's
+    return (
+        config.optimizer.supervised_lr is not None
+        and not begins
+        and all(stage.is_supervised for stage in build_method(config).plan())
+    )
 
 
 def build_method(config: Config) -> Method:

@@ -18,7 +18,7 @@ from dmt.models.small import small_cnn
 from dmt.models.small_mlp import small_mlp
 from dmt.models.small_unet import SmallUNet
 from dmt.models.smp import build_smp
-from dmt.models.weights import load_weights, warn_of_random
+from dmt.models.weights import load_weights, warn_of_preprocessing, warn_of_random
 from dmt.models.wide_resnet import WideResNet
 
 PRETRAINED = "pretrained"
@@ -101,6 +101,8 @@ def build_network(
     if weights is not None and weights != PRETRAINED:
         report = load_weights(network, weights, allow_missing=allow_missing, key=key)
         warn_of_random(report, weights, key=key)
+        if network.preprocessing != request.normalization:  # the data's own is anew for each data set
+            warn_of_preprocessing(network.preprocessing, weights, key=key)
     return network
 
 

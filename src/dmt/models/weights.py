@@ -8,15 +8,16 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from dmt.errors import CheckpointError, first_line
+from dmt.errors import CheckpointError, ConfigError, first_line
 from dmt.files import write_atomic
-from dmt.models.network import Network
+from dmt.models.network import Network, Preprocessing
 
 SUFFIX = ".safetensors"
 FORMAT = 1
@@ -130,6 +131,26 @@ def warn_of_random(report: LoadReport, source: str | os.PathLike[str], *, key: s
         )
 
 
+def warn_of_preprocessing(preprocessing: Preprocessing, source: str | os.PathLike[str], *, key: str) -> None:
+    """Warn, once in a process, where a file of ours says that its weights learned from images prepared otherwise.
+
+    Args:
+        preprocessing: that the network has.
+        source: the file.
+        key: the config key of this network.
+    """
+    told = _told(Path(source)).get("preprocessing")
+    try:
+        learned = Preprocessing(**told) if isinstance(told, dict) else preprocessing
+    except (TypeError, ValueError, ConfigError):
+        return
+    if learned != preprocessing:
+        _warn_once(
+            f"{key}.weights: {source} learned from images prepared otherwise ({learned}) than this network's "
+            f"({preprocessing}); give it the options of the run that wrote the file."
+        )
+
+
 def save_weights(
     weights: Network | Mapping[str, Tensor], path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None
 ) -> None:
@@ -183,15 +204,20 @@ def _read(path: Path, key: str) -> dict[str, Tensor]:
 
 def _refuse_newer(path: Path) -> None:
     """Of weights that a later version of `dmt` wrote, say so; other programs' files have no format of ours."""
-    try:
-        described = json.loads(read_metadata(path).get(METADATA_KEY, "{}"))
-    except ValueError:
-        return
-    found = described.get("format") if isinstance(described, dict) else None
+    found = _told(path).get("format")
     if isinstance(found, int) and found > FORMAT:
         raise CheckpointError(
             f"{path} was written by a newer version of dmt (format {found}; this one reads up to {FORMAT}). Update dmt."
         )
+
+
+def _told(path: Path) -> dict[str, Any]:
+    """What a file of ours says of its weights; nothing of other programs'."""
+    try:
+        described = json.loads(read_metadata(path).get(METADATA_KEY, "{}"))
+    except ValueError:
+        return {}
+    return described if isinstance(described, dict) else {}
 
 
 def _unreadable(path: Path, error: Exception) -> CheckpointError:
