@@ -44,7 +44,7 @@ def test_the_first_rule_picks_as_runs_do(guard: ModuleType, kind: Kind) -> None:
         validation = {stage: kind(4 + draw % 9, generator) for stage in PLAN}
         test = {stage: 50.0 + place for place, stage in enumerate(PLAN)}
         choice = choose(PLAN, validation)
-        gain = guard.replay(guard.Finished("digits", validation, test), validation)["any stage by 1"]
+        gain = guard.replay(guard.Finished("digits", validation, test), validation)["any stage by 1, or by both"]
         assert gain == (None if choice.stage == choice.last else test[choice.stage] - test[choice.last])
         picks.add(choice.stage == choice.last)
     assert picks == {True, False}
@@ -63,6 +63,6 @@ def test_a_subset_of_all_images_is_the_whole(guard: ModuleType, kind: Kind) -> N
     assert {len(scores) for scores in few.values()} == {5}
 
 
-def test_a_row_counts_where_the_last_round_is_left(guard: ModuleType) -> None:
-    assert guard.row("digits", "any", [None, -2.0, None, 1.0]) == "| digits | any | 50 | -0.5 | -0.25 | -2.0 |"
-    assert guard.row("digits", "any", [None, None]) == "| digits | any | 0 |  | +0.00 |  |"
+def test_a_cell_counts_where_the_last_round_is_left(guard: ModuleType) -> None:
+    assert guard.cell([None, -2.0, None, 1.0]) == "50 %: -0.25"
+    assert guard.cell([None, None]) == "0 %: +0.00"
