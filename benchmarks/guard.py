@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--draws", type=int, default=12, help="subsets of each run")
     options = parser.parse_args(arguments)
     stream = random.Random(0)  # noqa: S311 - subsets, no secrets
-    runs = list(unique(finished(options.folders)))
+    runs = list(unique(finished(options.folders, max(MIN_IMAGES, options.images))))
     gains: dict[tuple[str, str], list[float | None]] = defaultdict(list)
     for run in runs:
         for _ in range(options.draws):
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"| {dataset} | {' | '.join(cell(gains[dataset, rule]) for rule in RULES)} |")
 
 
-def finished(folders: Sequence[Path]) -> Iterator[Finished]:
+def finished(folders: Sequence[Path], at_least: int) -> Iterator[Finished]:
     """Runs with several stages, enough validation images, and scores that can be read."""
     for result in sorted(path for folder in folders for path in folder.rglob("result.json")):
         try:
@@ -97,7 +97,7 @@ def finished(folders: Sequence[Path]) -> Iterator[Finished]:
             continue
         validation = {stage: parts["validation"] for stage, parts in scores.items()}
         test = {stage: parts["test"].rank()[0] for stage, parts in scores.items()}
-        if len(next(iter(validation.values()))) < MIN_IMAGES:
+        if len(next(iter(validation.values()))) < at_least:
             continue
         start, last = (figures := list(test.values()))[0], figures[-1]
         yield Finished(f"{config.data.name}{', harmed' if last < start - HARM else ''}", validation, test)

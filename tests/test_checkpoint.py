@@ -21,7 +21,7 @@ from dmt.errors import CheckpointError
 from dmt.models.ema import Ema
 from dmt.models.network import Network, Preprocessing
 from dmt.run import run as run_with
-from dmt.stage_files import weights_path
+from dmt.stage_files import read_facts, weights_path
 from tiny_runs import TINY_NETWORKS, bits_of_run, differing, tiny_config, tiny_parts
 
 CONFIG = tiny_config(checkpoint={"every_steps": 20})
@@ -194,19 +194,27 @@ def test_a_finished_run_is_not_touched(tmp_path: Path) -> None:
 
 
 def test_a_finished_run_whose_stage_is_not_done_any_more_trains_it_again(tmp_path: Path) -> None:
-    """Such is the advice of the message on a stage whose file was changed, which a finished run gives as well."""
+    """Such is the advice of what reads a stage whose file was changed."""
     config = tiny_config(duration={"steps": 3}, supervised={"steps": 3})
     for name in ("whole", "run"):
         run(config, tiny_parts(), run_dir=tmp_path / name)
     stage = tmp_path / "run/rounds/1/a"
     weights_path(stage).write_bytes(b"cut")
     with pytest.raises(CheckpointError, match=r"was changed after it was written.*delete .*DONE"):
-        run(config, tiny_parts(), run_dir=tmp_path / "run")
+        read_facts(stage)
     (stage / "DONE").unlink()
-    with pytest.warns(UserWarning, match="is not done any more"):
-        run(config, tiny_parts(), run_dir=tmp_path / "run")
+    recorder = Recorder(6)
+    with pytest.raises(StoppedError):
+        run(config, tiny_parts(), run_dir=tmp_path / "run", observer=recorder)
+    assert "is not done any more" in str(recorder.events)
+    assert not (tmp_path / "run/result.json").exists()
+    run(config, tiny_parts(), run_dir=tmp_path / "run")
     assert differing(bits_of_run(tmp_path / "run"), bits_of_run(tmp_path / "whole")) == []
     dmt.load(tmp_path / "run", models=TINY_NETWORKS)
+    shutil.rmtree(tmp_path / "run/rounds")  # for its space
+    assert run(config, tiny_parts(), run_dir=tmp_path / "run")["last_round"]
+    with pytest.raises(CheckpointError, match=r"is not there any more.*delete .*result\.json"):
+        dmt.load(tmp_path / "run", models=TINY_NETWORKS)
 
 
 def test_steps_are_logged_once_however_often_a_run_is_stopped(

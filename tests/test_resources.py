@@ -155,7 +155,9 @@ def test_a_disk_that_fills_up_loses_nothing(monkeypatch: pytest.MonkeyPatch, tmp
 def test_what_killed_processes_left_is_taken_away(tmp_path: Path) -> None:
     (tmp_path / "rounds/1").mkdir(parents=True)
     left = tmp_path / "rounds/1/.last.safetensors.x1y2.dmt-tmp"
-    for path in (left, tmp_path / ".mine.tmp", tmp_path / "rounds/kept.json"):
+    folder = tmp_path / "rounds/.x3.dmt-tmp"
+    folder.mkdir()
+    for path in (left, folder / "w.safetensors", tmp_path / ".mine.tmp", tmp_path / "rounds/kept.json"):
         path.write_text("half")
     remove_leftovers(tmp_path)
     assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == [".mine.tmp", "kept.json"]

@@ -5,6 +5,7 @@ import math
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -29,6 +30,28 @@ def config(**changes):
     return tiny_config(
         **{"self_supervised": SHORT, **NETWORKS, "duration": {"steps": 4}, "supervised": {"steps": 3}} | changes
     )
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "settings", "rate"),
+    [
+        ({"lr": 0.02}, {}, 0.1),
+        ({"name": "adamw", "lr": 0.002}, {}, 0.002),
+        ({"name": "adamw", "lr": 0.002}, {"lr": 0.01}, 0.01),
+        ({"name": "adamw"}, {}, 0.1),
+    ],
+)
+def test_the_rate_of_sgd_is_no_rate_of_adamw(optimizer: dict[str, Any], settings: dict[str, Any], rate: float) -> None:
+    made = load_config(
+        {
+            "task": "classification",
+            "data": {"name": "x"},
+            "optimizer": optimizer,
+            "self_supervised": {"steps": 1} | settings,
+        }
+    )
+    assert made.self_supervised is not None
+    assert made.self_supervised.lr == rate
 
 
 @pytest.mark.parametrize("count", [2, 3, 8])

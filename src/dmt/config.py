@@ -104,6 +104,7 @@ class Config(Section):
         if not isinstance(values, dict):
             return values
         values = {key: value for key, value in values.items() if (key, value) != ("start", None)}
+        values = _with_own_rate(values)
         if values.get("task") == "segmentation":
             values = _beneath(values, _segmentation_defaults(values.get("optimizer")))
         if "start" not in values:
@@ -153,6 +154,16 @@ class Config(Section):
     def split_seed(self) -> int:
         """The seed that draws the labeled images."""
         return self.seed if self.data.split_seed is None else self.data.split_seed
+
+
+def _with_own_rate(values: dict[str, Any]) -> dict[str, Any]:
+    """A start from images alone has its optimizer's rate where it names none, unless that is SGD."""
+    optimizer, begins = values.get("optimizer"), values.get("self_supervised")
+    if not isinstance(optimizer, dict) or not isinstance(begins, dict) or "lr" in begins or "lr" not in optimizer:
+        return values
+    if optimizer.get("name", "sgd") == "sgd":
+        return values
+    return {**values, "self_supervised": {**begins, "lr": optimizer["lr"]}}
 
 
 def _segmentation_defaults(optimizer: Any) -> dict[str, Any]:

@@ -277,8 +277,8 @@ class SelfSupervisedConfig(Section):
 
     steps: Count
     """Optimizer steps; ten to a hundred passes over the images are a range to try."""
-    lr: Annotated[float, Field(gt=0.0)] | None = None
-    """Base learning rate; the optimizer is the run's, its schedule a cosine. null = 0.1 with sgd, optimizer.lr else."""
+    lr: Annotated[float, Field(gt=0.0)] = 0.1
+    """Base learning rate; the optimizer is the run's, its schedule a cosine. Default with adamw: optimizer.lr."""
     batch: Annotated[int, Field(ge=2)] = 128
     """Images in a step, each of which is seen in two views."""
     temperature: Annotated[float, Field(gt=0.0)] = 0.2

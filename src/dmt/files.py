@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Callable
@@ -44,14 +45,18 @@ def write_atomic(path: Path, write: Callable[[Path], object], *, durable: bool =
         temporary.unlink(missing_ok=True)
         raise
     if durable:
-        # Some file systems cannot sync a folder; the rename itself stands.
-        with contextlib.suppress(OSError):
-            _sync(path.parent)
+        sync_folder(path.parent)
 
 
 def temporary_folder(folder: Path) -> tempfile.TemporaryDirectory[str]:
     """A folder in this one for files that are moved to their places together; it is deleted at the end of `with`."""
     return tempfile.TemporaryDirectory(dir=folder, prefix=".", suffix=_TEMPORARY)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make what was renamed in a folder outlive a power cut, where its file system can."""
+    with contextlib.suppress(OSError):
+        _sync(folder)
 
 
 def check_output(path: Path, *, is_folder: bool = False) -> None:
@@ -81,9 +86,12 @@ def check_output(path: Path, *, is_folder: bool = False) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete the temporary files below a folder that killed processes left; none that still writes may work in it."""
-    for path in filter(is_leftover, folder.rglob(f".*{_TEMPORARY}")):
-        path.unlink(missing_ok=True)
+    """Delete temporary files and folders that killed processes left below a folder; none that writes may work in it."""
+    for path in list(filter(is_leftover, folder.rglob(f".*{_TEMPORARY}"))):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def is_leftover(path: Path) -> bool:

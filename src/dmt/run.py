@@ -30,7 +30,7 @@ from dmt.run_folder import RunFolder, default_run_folder, open_run_folder
 from dmt.scores import Scores
 from dmt.self_supervised import pretrain, start_weights
 from dmt.setting import Arm, Setting, StageRecord
-from dmt.stage_files import plan_as_json, read_facts
+from dmt.stage_files import plan_as_json, undone_stage
 from dmt.stages import ensemble_scores, run_stage
 from dmt.tasks import TASKS
 from dmt.teaching import require_label_space
@@ -75,7 +75,7 @@ def run(
     observer = observer if observer is not None and engine.is_main else Silent()
     path = Path(run_dir) if run_dir else default_run_folder(config)
     with open_run_folder(path, config, engine=engine) as folder:
-        if (finished := engine.told_by_main(lambda: _finished(folder, method.plan()))) is not None:
+        if (finished := engine.told_by_main(lambda: _finished(folder, method.plan(), observer))) is not None:
             check_networks(folder.path / "splits", folder.config, models, networks_of(method.plan()))
             stored_split(folder.config, data, folder.path / "splits")
             observer.message(f"This run is finished; its folder is {folder.path}.")
@@ -94,23 +94,15 @@ def run(
         return result
 
 
-def _finished(folder: RunFolder, plan: Sequence[Stage]) -> dict[str, Any] | None:
-    """The result of a run all of whose stages are done, and are what they were then.
-
-    Raises:
-        CheckpointError: a file of a stage is missing or was changed.
-    """
-    result = folder.result
-    if result is None:
-        return None
-    for path in (folder.path / stage.folder for stage in plan):
-        if not (path / "DONE").is_file():
-            warnings.warn(
-                f"{path} is not done any more, though the run was finished: it is trained again.", stacklevel=5
-            )
-            return None
-        read_facts(path)
-    return result
+def _finished(folder: RunFolder, plan: Sequence[Stage], observer: Observer) -> dict[str, Any] | None:
+    """The result of a run that is finished; it is taken away where a stage is not done any more."""
+    result, undone = folder.result, undone_stage(folder.path, plan)
+    if result is None or undone is None:
+        return result
+    observer.message(f"{undone} is not done any more, though this run was finished: it is trained again.")
+    for path in (folder.path / "result.json", *folder.path.glob("rounds/*/ensemble/scores.safetensors")):
+        path.unlink(missing_ok=True)
+    return None
 
 
 def _begin(setting: Setting, folder: RunFolder, models: Models | None) -> tuple[Arm, list[Arm]]:

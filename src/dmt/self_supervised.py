@@ -34,8 +34,6 @@ from dmt.train import StepFunction, Training, train
 from dmt.types import Batch, Stage, StepOutput, networks_of
 
 FOLDER = "self_supervised"
-SGD_RATE = 0.1
-"""Learning rate with SGD, where the config has none."""
 
 
 def start_weights(config: Config, models: Models | None, folder: Path, *, plan: Sequence[Stage]) -> dict[str, Path]:
@@ -92,7 +90,7 @@ def _pretrain_one(
         trainees={label: trainee},
         batches=_batches(setting, main, settings, stream),
         steps=settings.steps,
-        lr=settings.lr or (SGD_RATE if config.optimizer.name == "sgd" else config.optimizer.lr),
+        lr=settings.lr,
         schedule=SCHEDULES["cosine"],
         step_function=_step(settings.temperature),
         augment=_two_views(build_augment(settings.augment or config.augment, config.data.name)),

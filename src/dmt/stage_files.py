@@ -1,5 +1,6 @@
 """The files of a finished stage: weights, scores, and the marker that makes them count."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,12 @@ def read_facts(folder: Path) -> dict[str, Any]:
             )
     facts: dict[str, Any] = done["facts"]
     return facts
+
+
+def undone_stage(run: Path, plan: Sequence[Stage]) -> Path | None:
+    """The folder of the first stage that is there and not done; one that was removed is nobody's concern."""
+    folders = (run / stage.folder for stage in plan)
+    return next((folder for folder in folders if folder.is_dir() and not (folder / "DONE").is_file()), None)
 
 
 def plan_as_json(plan: tuple[Stage, ...]) -> list[dict[str, Any]]:

@@ -82,6 +82,10 @@ def test_round_0_is_trained_once_and_finished_runs_are_read(tiny, tmp_path, monk
     again = compare(candidates[::-1], [1, 0], folder=tmp_path / "runs")
     assert len(ran) == 8
     assert again.results == first.results
+    (first.folders["dmt", 1] / "rounds/1/a/DONE").unlink()
+    anew = compare(candidates, [0, 1], folder=tmp_path / "runs")
+    assert ran[8:] == ["dmt 1"], "a stage of it is not done any more"
+    assert figures(anew.results["dmt", 1]) == figures(first.results["dmt", 1])
 
 
 def test_finished_runs_on_other_data_are_refused(tmp_path) -> None:

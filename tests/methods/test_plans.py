@@ -237,6 +237,10 @@ def test_settings_that_others_take_the_effect_from() -> None:
 def test_the_rate_of_rounds_has_no_effect_where_there_are_none_and_training_on_labels_has_its_own() -> None:
     keys, one_rate, two = ["optimizer.lr"], {"optimizer": {"lr": 0.1}}, {"optimizer": {"lr": 0.1, "supervised_lr": 0.2}}
     images: dict[str, Any] = {"task": "classification", "data": {"name": "digits"}}
+    values = images | two | {"method": "supervised"}
+    assert list(settings_without_effect(load_config(values), keys).values()) == [
+        "optimizer.lr has no effect on method=supervised beside optimizer.supervised_lr=0.2."
+    ]
     assert without_effect("supervised", keys, **images, **two) == keys
     assert without_effect("supervised", keys, **images, **one_rate) == []
     assert without_effect("dmt", keys, **images, **two) == []

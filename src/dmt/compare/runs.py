@@ -22,6 +22,7 @@ from dmt.networks import network_builder
 from dmt.own_networks import check_networks
 from dmt.run import run
 from dmt.run_folder import read_result
+from dmt.stage_files import undone_stage
 from dmt.types import Observer, networks_of
 
 Watch = Callable[[Candidate, int, Path], AbstractContextManager[Observer]]
@@ -143,7 +144,7 @@ def _result(candidate: Candidate, seed: int, path: Path, data: "_Data", watch: W
     neighbours = sorted(path.parent.glob(f"*-seed{seed}-*"))
     reset_peak_memory()
     with _named(f"{candidate.name}, seed {seed}"):
-        if (path / "result.json").is_file():
+        if (path / "result.json").is_file() and undone_stage(path, build_method(config).plan()) is None:
             stored = load_config(str(path / "config.yaml"))
             check_networks(path / "splits", stored, None, networks_of(build_method(stored).plan()))
             stored_split(stored, images, path / "splits")  # refuses other data

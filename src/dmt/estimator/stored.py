@@ -19,7 +19,7 @@ from dmt.errors import CheckpointError, DMTError, first_line
 from dmt.estimator.forms import Form, ImageForm, TableForm
 from dmt.estimator.settings import plain
 from dmt.export.card import model_card
-from dmt.files import sha256, temporary_folder, write_json, write_text
+from dmt.files import remove_leftovers, sha256, sync_folder, temporary_folder, write_json, write_text
 from dmt.models.bundle import CARD, Bundle, refuse_others
 from dmt.models.description import DESCRIPTION as MODEL
 from dmt.models.description import Description, as_json, parse_description
@@ -47,6 +47,7 @@ def save_estimator(estimator: Any, folder: Path) -> None:
     """
     refuse_others(folder, ours=_saved(folder))
     folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder)
     with temporary_folder(folder) as name_of_made:
         made = Path(name_of_made)
         _write(estimator, made)
@@ -56,6 +57,7 @@ def save_estimator(estimator: Any, folder: Path) -> None:
                 (made / name).replace(folder / name)
             else:
                 (folder / name).unlink(missing_ok=True)
+            sync_folder(folder)  # in this order on the disk, too
 
 
 def _write(estimator: Any, folder: Path) -> None:

@@ -77,8 +77,8 @@ def from_file(path: Path, *, task: TaskName, network: str | None) -> Backbone:
         return Backbone(name=network, weights=str(path), options=_options(network, path), why="as you name it")
     own = _own_network(path)
     if own is not None:
-        own = _for_task(own, task) if own.startswith(("timm:", "torchvision:")) else own
-        return Backbone(name=own, weights=str(path), why=f"{path.name} says that it holds weights of {own}")
+        full = _for_task(own, task) if own.startswith(("timm:", "torchvision:")) else own
+        return Backbone(name=full, weights=str(path), why=f"{path.name} says that it holds weights of {own}")
     for library, name in _candidates(path):
         share = _share(library, name, shapes)
         if share >= _ENOUGH:

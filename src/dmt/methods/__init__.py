@@ -73,7 +73,9 @@ def _unused(config: Config) -> dict[str, str]:
         "task=segmentation": ["rounds.stranger_confidence"] * (config.task == "segmentation"),
         "augment=none": ["crop.scale", "crop.pseudo"] * (config.augment == "none"),  # both views are plain
         "optimizer.name=adamw": ["optimizer.nesterov"] * (config.optimizer.name == "adamw"),
-        f"method={config.method}": ["optimizer.lr"] * _is_supervised_by_its_own_rate(config),
+        f"method={config.method} beside optimizer.supervised_lr={config.optimizer.supervised_lr}": (
+            ["optimizer.lr"] * _is_supervised_by_its_own_rate(config)
+        ),
         "mixup.alpha=null": ["mixup.keep_max", "loss.weight_batchnorm"] * (config.mixup.alpha is None),
         f"validation.source={source}": [
             *["validation.size"] * (source in ("none", "cross_validation", "given")),
@@ -90,12 +92,9 @@ def _unused(config: Config) -> dict[str, str]:
 
 
 def _is_supervised_by_its_own_rate(config: Config) -> bool:
-    begins = config.self_supervised is not None  # which may take the optimizer's
-    return (
-        config.optimizer.supervised_lr is not None
-        and not begins
-        and all(stage.is_supervised for stage in build_method(config).plan())
-    )
+    only = all(stage.is_supervised for stage in build_method(config).plan())
+    # A start from images alone takes the optimizer's by default.
+    return only and config.optimizer.supervised_lr is not None and config.self_supervised is None
 
 
 def build_method(config: Config) -> Method:

@@ -17,7 +17,7 @@ from safetensors.torch import load as load_tensors
 from torch import nn
 
 from dmt.errors import CheckpointError, ConfigError, ExportError, first_line
-from dmt.files import check_output, is_leftover, sha256, write_atomic, write_text
+from dmt.files import check_output, is_leftover, write_atomic, write_text
 from dmt.models.description import DESCRIPTION, Description, as_json, parse_description
 from dmt.models.network import Network
 from dmt.models.own import OWN_NETWORK, ModelFactory, own_module
@@ -176,8 +176,8 @@ def claim_folder(folder: Path, description: Description) -> None:
         ExportError: it holds other files, or another model.
         ConfigError: it is a file, or nothing can be written there.
     """
-    exported, copies = _exported(folder), [path.name for path in _copies(folder, description)]
-    refuse_others(folder, ours=[*copies, *exported, *([CARD] if exported else [])])
+    exported = _exported(folder)
+    refuse_others(folder, ours=[*_copies(folder, description), *exported, *([CARD] if exported else [])])
     if set(exported.values()) - {"", model_id(description)}:
         raise ExportError(
             f"{folder} holds an export of another model. Name a new or empty folder to export to, or delete that one."
@@ -217,10 +217,14 @@ def _weights_of_earlier(folder: Path) -> list[Path]:
     return []
 
 
-def _copies(folder: Path, description: Description) -> list[Path]:
-    """Files of a folder that are weights of this model, to the bit."""
-    hashes = {network.sha256 for network in description.networks.values()}
-    return [path for path in folder.glob(f"*{SUFFIX}") if path.is_file() and sha256(path) in hashes]
+def _copies(folder: Path, description: Description) -> list[str]:
+    """Files of a folder that are what an export of this model would write, weights to the bit."""
+    written = ((folder / network.weights, network.sha256) for network in description.networks.values())
+    return [path.name for path, expected in written if path.is_file() and _content_hash(path) == expected]
+
+
+def _content_hash(path: Path) -> str:
+    return hashlib.sha256(_content(path)).hexdigest()
 
 
 def _write_bytes(path: Path, content: bytes) -> None:

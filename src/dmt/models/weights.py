@@ -5,7 +5,7 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -146,9 +146,16 @@ def warn_of_preprocessing(preprocessing: Preprocessing, source: str | os.PathLik
         return
     if learned != preprocessing:
         _warn_once(
-            f"{key}.weights: {source} learned from images prepared otherwise ({learned}) than this network's "
-            f"({preprocessing}); give it the options of the run that wrote the file."
+            f"{key}.weights: {source} learned from images that were prepared otherwise than this network's: "
+            f"{_differences(learned, preprocessing)}. Give it the name and options of the run that wrote the file."
         )
+
+
+def _differences(one: Preprocessing, other: Preprocessing) -> str:
+    theirs = asdict(other)
+    return ", ".join(
+        f"{name} {value} and {theirs[name]}" for name, value in asdict(one).items() if value != theirs[name]
+    )
 
 
 def save_weights(

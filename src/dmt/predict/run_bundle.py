@@ -91,6 +91,11 @@ def _short_name(stage: StageFiles) -> str:
 
 def _weights(folder: Path, stage: StageFiles) -> Path:
     """The file of a stage that is what it was when the stage was done."""
+    if not (folder / stage.folder).is_dir():
+        raise CheckpointError(
+            f"{folder / stage.folder} is not there any more. Put it back, or delete {folder / 'result.json'} and start "
+            "the same run again."
+        )
     if not (folder / stage.folder / "DONE").is_file():
         raise CheckpointError(f"{folder / stage.folder} is not done: it has no file DONE. Start the same run again.")
     read_facts(folder / stage.folder)
