@@ -18,6 +18,8 @@ _TEMPORARY = ".dmt-tmp"
 _NAME_SHOWN = 32
 """Letters of a file's name that its temporary file begins with: all of a very long name would leave no room."""
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_LONGEST_NAME = 255
+"""Bytes, on every usual file system."""
 WORLD_WRITABLE = 0o002
 """What no file of ours is, whatever the umask."""
 
@@ -97,6 +99,15 @@ def remove_leftovers(folder: Path) -> None:
 def is_leftover(path: Path) -> bool:
     """Whether a file is named as temporary files are."""
     return path.name.startswith(".") and path.suffix == _TEMPORARY
+
+
+def fitting_name(stem: str, suffix: str) -> str:
+    """A name that file systems allow; where it would be too long, a hash stands for what is cut off."""
+    raw = os.fsencode(stem)
+    if len(raw) + len(suffix) <= _LONGEST_NAME:
+        return f"{stem}{suffix}"
+    ending = f"-{hashlib.sha256(raw).hexdigest()[:12]}{suffix}"
+    return raw[: _LONGEST_NAME - len(ending)].decode("utf-8", "ignore") + ending
 
 
 def sync_all() -> None:

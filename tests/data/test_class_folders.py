@@ -85,6 +85,20 @@ def test_names_of_any_kind(folder: Path) -> None:
     assert data.train.images(range(len(data.train))).shape[1:] == (3, 8, 8)
 
 
+def test_images_outside_of_the_folders_are_told(folder: Path) -> None:
+    before = load(folder)
+    save(folder / "loose.png", (8, 8))
+    save(folder / "more" / "x.png", (8, 8))
+    with pytest.warns(UserWarning, match=r"2 images are left out, for instance .*loose\.png"):
+        assert len(load(folder).train) == len(before.train)
+
+
+def test_links_that_lead_nowhere_are_told(folder: Path) -> None:
+    (folder / "labeled" / "zero" / "gone.png").symlink_to(folder / "gone.png")
+    with pytest.warns(UserWarning, match=r"1 links lead nowhere and are left out, for instance .*gone\.png"):
+        load(folder)
+
+
 def test_links_in_a_circle_end(folder: Path) -> None:
     before = len(load(folder).train)
     (folder / "unlabeled" / "again").symlink_to(folder / "unlabeled", target_is_directory=True)
@@ -202,7 +216,7 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], dict[str, Any], str]] = {
     "all damaged": (
         lambda root: [path.write_bytes(b"no") for path in root.rglob("*.png")],
         {"image_size": [8, 8]},
-        "None of the images can be read",
+        "None of the images can be read: .*png cannot be read: it is empty, damaged",
     ),
     "nothing labeled": (
         lambda root: [path.unlink() for path in (root / "labeled").rglob("*.png")],
@@ -389,6 +403,15 @@ def test_of_two_files_of_one_name_in_a_tar_file_the_later_one_counts(folder: Pat
     data = load(folder, shards="x.tar")
     assert [data.train.key(index) for index in range(len(data.train))].count("x.tar/a.png") == 1
     assert data.train.images([len(data.train) - 1]).unique().tolist() == [200]
+
+
+def test_shards_below_a_folder_with_brackets(folder: Path) -> None:
+    """Where brackets would be a pattern."""
+    moved = folder.rename(folder.with_name("photos [1]"))
+    with tarfile.open(moved / "x.tar", "w") as tar:
+        tar.add(next((moved / "labeled/zero").iterdir()), "a.png")
+    data = load(moved, shards="*.tar")
+    assert [data.train.key(index) for index in range(len(data.train))].count("x.tar/a.png") == 1
 
 
 def test_damaged_shards(folder: Path) -> None:

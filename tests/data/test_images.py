@@ -122,11 +122,15 @@ def test_labels(label: object) -> None:
     assert found.tolist() == [2, 7]
 
 
-def test_masks_are_labels_too() -> None:
-    mask = np.arange(30).reshape(6, 5)
-    assert TorchImages(dataset=[(GRAY, mask)] * 2).labels([0, 1]).shape == (2, 6, 5)
-    with pytest.raises(DataError, match="differ in shape"):
-        TorchImages(dataset=[(GRAY, mask), (GRAY, 3)]).labels([0, 1])
+def test_a_label_is_one_number() -> None:
+    assert TorchImages(dataset=[(GRAY, [3]), (GRAY, np.array([[4]])), (GRAY, 5)]).labels([0, 1, 2]).tolist() == [
+        3,
+        4,
+        5,
+    ]
+    for label in (np.arange(30).reshape(6, 5), [0, 1], []):
+        with pytest.raises(DataError, match=r"item 1 of 'train' has the shape .*; a class is one whole number"):
+            TorchImages(dataset=[(GRAY, 3), (GRAY, np.array(label, dtype=int))]).labels([0, 1])
 
 
 @pytest.mark.parametrize("item", [GRAY, (GRAY,), (GRAY, 0.5), (GRAY, "cat"), (GRAY, True), (GRAY, None)])

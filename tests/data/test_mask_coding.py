@@ -32,6 +32,16 @@ def test_values_are_classes(tmp_path: Path, palette: list[int] | None, suffix: s
     assert np.array_equal(found, VALUES)
 
 
+@pytest.mark.parametrize(
+    ("suffix", "options"), [(".jpg", {}), (".png", {"format": "JPEG"}), (".tif", {"compression": "jpeg"})]
+)
+def test_masks_that_were_compressed_as_photos_are_refused(tmp_path: Path, suffix: str, options: dict[str, str]) -> None:
+    """Whatever they are called: small numbers of classes survive as others."""
+    Image.fromarray(VALUES % 3).save(tmp_path / f"x{suffix}", **options)
+    with pytest.raises(DataError, match="a format that changes values"):
+        plain_coding(NAMES).read(tmp_path / f"x{suffix}")
+
+
 def test_masks_of_one_bit(tmp_path: Path) -> None:
     Image.fromarray(VALUES == 1).save(tmp_path / "x.png")
     assert np.array_equal(plain_coding(("no", "yes")).read(tmp_path / "x.png"), VALUES == 1)

@@ -57,6 +57,14 @@ def test_a_pair_of_arrays_is_what_a_torch_data_set_is() -> None:
     assert (data.mean, data.std) == (torch_data.mean, torch_data.std)
 
 
+def test_labels_of_one_number_each_may_have_a_dimension_more() -> None:
+    """As Keras has those of CIFAR-10; scores or ones and zeros for each class are no classes."""
+    pixels, labels = arrays(0, 1, 1, 2)
+    assert wrap(train=(pixels, labels[:, None])).train.labels(range(4)).tolist() == [0, 1, 1, 2]
+    with pytest.raises(DataError, match=r"item 0 of 'train' has the shape \(3,\); a class is one whole number"):
+        wrap(train=(pixels, np.eye(3, dtype=np.int64)[labels]))
+
+
 @pytest.mark.parametrize("form", [np.asarray, torch.as_tensor])
 def test_an_array_alone_is_unlabeled(form: Any) -> None:
     pixels, labels = arrays(0, 1, 1)

@@ -372,6 +372,14 @@ def test_keys_that_would_share_a_file_are_refused(tmp_path: Path, keys: list[str
         make_store(tmp_path, keys=keys)
 
 
+def test_the_longest_names_that_images_may_have(tmp_path: Path) -> None:
+    keys = [*KEYS[:3], "a" * 251 + ".jpg", "a" * 252 + ".jp"]
+    store = fill(tmp_path, keys=keys)
+    for number, key in enumerate(keys):
+        assert torch.equal(read_masks(tmp_path, key)[1], predictions()[number].code[0])
+    assert torch.equal(select_all(store).read([3])[0], read_masks(tmp_path, keys[3])[0][None])
+
+
 def test_dots_in_names_are_fine(tmp_path: Path) -> None:
     make_store(tmp_path, keys=["..a", "a..b", "a.b/..c", "a.b/c.jpg", "a.b/c.png", "a.b/c"])
 

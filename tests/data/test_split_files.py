@@ -8,11 +8,13 @@ from test_splits import LABELS, NAMES, check_partition, counts, draw, image_set,
 
 from dmt.data.images import ArrayImages
 from dmt.data.split_files import (
+    check_classes,
     check_disjoint,
     find_list,
     read_keys,
     read_labeled_keys,
     read_split,
+    write_classes,
     write_split,
 )
 from dmt.data.splits import Split, split_known
@@ -45,6 +47,14 @@ def test_labeled_set_from_a_list(tmp_path: Path) -> None:
     assert set(cut.labeled) | set(cut.validation) == set(chosen)
     assert counts(cut.labeled).tolist() == [2] * 10
     assert len(cut.unlabeled) == 7
+
+
+def test_names_may_hold_what_unicode_calls_the_end_of_a_line(tmp_path: Path) -> None:
+    names = ["so\x85far", "line\u2028", "cat"]
+    write_classes(tmp_path, names)
+    check_classes(tmp_path, names)
+    with pytest.raises(DataError, match="begun with other classes: class 2"):
+        check_classes(tmp_path, [*names[:2], "dog"])
 
 
 def test_list_with_crlf_blank_lines_and_missing_classes(tmp_path: Path) -> None:

@@ -56,7 +56,9 @@ def evaluate(
     ] = None,
     part: Annotated[
         DataPart | None,
-        typer.Option("--part", help="Default: test; of other data without such a part, all that have a label."),
+        typer.Option(
+            "--part", help="Default: test; of --data without such a part, all training images that have a label."
+        ),
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write everything to this JSON file.")] = None,
     ensemble: Ensemble = False,

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dmt.config_sections import DataConfig
 from dmt.data.class_lists import ClassList
-from dmt.data.image_files import IMAGE_SUFFIXES, list_files, tell_other_images
+from dmt.data.image_files import IMAGE_SUFFIXES, list_files, tell_broken_links, tell_other_images
 from dmt.data.images import DataSet
 from dmt.data.mask_coding import MAX_CLASSES, MaskCoding
 from dmt.data.mask_folder import listed_parts
@@ -94,10 +94,12 @@ class ShapesMask:
         Raises:
             DataError: a shape that is none.
         """
-        areas = [(k, self._filled(shape)) for k, shape in self.shapes]
+        # Filled twice, since all of them at once would take a byte a pixel each.
+        areas = [int(self._filled(shape).sum()) for _, shape in self.shapes]
         mask = np.zeros((self.height, self.width), dtype=np.uint8)
-        for k, area in sorted(areas, key=lambda one: -int(one[1].sum())):
-            mask[area] = k
+        for number in sorted(range(len(areas)), key=lambda number: -areas[number]):
+            k, shape = self.shapes[number]
+            mask[self._filled(shape)] = k
         return torch.from_numpy(mask)
 
     def _filled(self, shape: Any) -> np.ndarray:
@@ -149,6 +151,7 @@ def coco(config: DataConfig, image_size: tuple[int, int] | None) -> DataSet:
     _check(content, path)
     images = root / "images" if (root / "images").is_dir() else root
     tell_other_images(images, IMAGE_SUFFIXES)
+    tell_broken_links(images, IMAGE_SUFFIXES)
     names = (BACKGROUND, *(category.name for category in sorted(content.categories, key=lambda one: one.id)))
     if config.class_names is not None:
         raise ConfigError(f"data.class_names has no effect on coco: the categories of {path} are the classes.")

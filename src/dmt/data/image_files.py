@@ -104,6 +104,18 @@ def tell_other_images(folder: Path, suffixes: Collection[str]) -> None:
         )
 
 
+def tell_broken_links(folder: Path, suffixes: Collection[str]) -> None:
+    """Warn of links below a folder that are named as images are and lead nowhere, which are left out."""
+    broken = [path for path in walk_names(folder, suffixes)[0] if path.is_symlink() and not path.exists()]
+    if broken:
+        warnings.warn(
+            f"Below {folder}, {len(broken)} links lead nowhere and are left out, for instance {broken[0]}. Bring back "
+            "what they lead to, or delete them.",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
 def _counts(name: str, suffixes: Collection[str]) -> bool:
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in suffixes  # noqa: PTH122 - a million names
 
@@ -191,6 +203,10 @@ def unreadable(path: Readable, error: Exception) -> DataError:
             f"{path} has more pixels than one image may have here, {2 * (Image.MAX_IMAGE_PIXELS or 0):,}. Cut it into "
             "tiles, or save it smaller."
         )
+    if "imagecodecs" in str(error):
+        return DataError(
+            f"{path} is compressed in a way that takes `pip install imagecodecs`. Or save it uncompressed."
+        )
     return DataError(f"{path} cannot be read ({first_line(error)}). Get the file again.")
 
 
@@ -220,7 +236,8 @@ def _check_depth(image: Image.Image, path: Readable) -> None:
     if bits > 8:
         raise DataError(
             f"{path} has {bits} bits a channel; 8 are allowed. Save it with 8: an image rescaled to 0..255, a mask "
-            "with its values as they are. Or say what the values of all images stand for: data.value_range."
+            "with its values as they are. Or say what the values of all images stand for, data.value_range; colors of "
+            "16 bits then are a TIFF or .npy file."
         )
 
 

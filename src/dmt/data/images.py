@@ -232,12 +232,16 @@ def measured(images: ImageSet, *, at_most: int = 1000) -> tuple[tuple[float, ...
     Images that cannot be read are left to whoever trains on them.
     """
     counts: np.ndarray | None = None
+    errors: list[DataError] = []
     for index in range(0, len(images), max(1, -(-len(images) // at_most))):
-        with contextlib.suppress(DataError):
+        try:
             own = np.stack([_level_counts(channel) for channel in images.images([index]).unbind(dim=1)])
+        except DataError as error:
+            errors.append(error)
+        else:
             counts = own if counts is None else counts + own
     if counts is None:
-        raise DataError(f"None of the images can be read, for instance {images.key(0)}.")
+        raise DataError(f"None of the images can be read: {errors[0]}") from errors[0]
     return _moments(counts)
 
 

@@ -1,7 +1,6 @@
 """Which image files a user means: files, folders and patterns, each found once, with a name for what is made of it."""
 
 import glob
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -10,10 +9,9 @@ from pathlib import Path
 
 from dmt.data.image_files import tell_other_images, walk_names
 from dmt.errors import DataError
+from dmt.files import fitting_name
 
 _PATTERN = frozenset("*?[")
-_LONGEST_NAME = 255
-"""Bytes, on every usual file system."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ def output_names(files: Sequence[InputFile], suffix: str) -> dict[Path, Path]:
     for file in files:
         stem = file.name.with_suffix("")
         name = stem if stems[stem] == 1 else file.name
-        name = name.with_name(_fitting(name.name, suffix))
+        name = name.with_name(fitting_name(name.name, suffix))
         if name in taken:
             raise DataError(
                 f"{taken[name].shown} and {file.shown} would both be written to {name}. Name a folder above both, or "
@@ -84,15 +82,6 @@ def output_names(files: Sequence[InputFile], suffix: str) -> dict[Path, Path]:
         taken[name] = file
         names[file.path] = name
     return names
-
-
-def _fitting(stem: str, suffix: str) -> str:
-    """A name that file systems allow; where it would be too long, a hash stands for what is cut off."""
-    raw = os.fsencode(stem)
-    if len(raw) + len(suffix) <= _LONGEST_NAME:
-        return f"{stem}{suffix}"
-    ending = f"-{hashlib.sha256(raw).hexdigest()[:12]}{suffix}"
-    return raw[: _LONGEST_NAME - len(ending)].decode("utf-8", "ignore") + ending
 
 
 def _files_of(given: str, suffixes: Collection[str]) -> Iterator[InputFile]:

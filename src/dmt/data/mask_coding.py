@@ -20,6 +20,7 @@ MAX_CLASSES = IGNORE_INDEX
 
 _UNKNOWN = -1
 _NUM_VALUES = 256
+_LOSSY = ("JPEG", "MPO", "JPEG2000")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +41,11 @@ class MaskCoding:
         """The classes in a mask file, `(H, W)` uint8; 255 = ignored.
 
         Raises:
-            DataError: the file cannot be read, has the wrong kind of pixels, or holds an unknown value or color.
+            DataError: the file cannot be read, has the wrong kind of pixels, was compressed as a photo is, or holds an
+                unknown value or color.
         """
         with opened(path) as image:
+            _refuse_lossy(image, path)
             if image.mode in ("RGB", "RGBA"):
                 pixels, palette = _opaque(image, path), None
             elif image.mode in ("1", "L", "P"):
@@ -94,6 +97,12 @@ class MaskCoding:
                     f"{path} shows the value {value} in the color {shown[value]}, which classes.txt gives to class "
                     f"{by_color}. In a palette mask the value is the class: save the mask in RGB, or mend classes.txt."
                 )
+
+
+def _refuse_lossy(image: Image.Image, path: Readable) -> None:
+    """By what the file is, whatever it is called: neighbors of an edge would have classes in between."""
+    if image.format in _LOSSY or "jpeg" in str(image.info.get("compression", "")):
+        raise DataError(f"{path} is a mask in a format that changes values. Save masks as PNG.")
 
 
 def plain_coding(

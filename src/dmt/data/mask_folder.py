@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dmt.config_sections import DataConfig
 from dmt.data.class_lists import load_class_list
-from dmt.data.image_files import IMAGE_SUFFIXES, MASK_SUFFIXES, list_files, tell_other_images
+from dmt.data.image_files import IMAGE_SUFFIXES, MASK_SUFFIXES, list_files, tell_broken_links, tell_other_images
 from dmt.data.images import DataSet
 from dmt.data.mask_listing import MaskListing, segmented
 from dmt.data.mask_sets import find_folder, require_files, root_folder
@@ -77,6 +77,8 @@ def listed_parts(
 
 def _files(root: Path) -> tuple[ImageFile, ...]:
     tell_other_images(root / _IMAGES, _FILE_SUFFIXES)
+    tell_broken_links(root / _IMAGES, _FILE_SUFFIXES)
+    tell_broken_links(root / _MASKS, MASK_SUFFIXES)
     image_of, mask_of = list_files(root / _IMAGES, _FILE_SUFFIXES), list_files(root / _MASKS, MASK_SUFFIXES)
     if not image_of:
         raise DataError(f"{root / _IMAGES} holds no image; allowed are {', '.join(sorted(_FILE_SUFFIXES))}.")

@@ -6,7 +6,7 @@ from typing import Any
 from torch.utils.data import ConcatDataset, Dataset
 
 from dmt.data.arrays import as_dataset
-from dmt.data.images import DataSet, measured, pixel_statistics
+from dmt.data.images import DataSet, measured
 from dmt.data.torch_images import TorchImages
 from dmt.data.torch_masks import TorchMasks
 from dmt.errors import DataError
@@ -60,7 +60,7 @@ def data_set_from_torch(
     for part, images in sets.items():
         if part != "train":
             _check_scored(images, train, num_classes=len(names))
-    mean, std = pixel_statistics(train.images(range(min(len(train), _NUM_MEASURED))))
+    mean, std = measured(train, at_most=_NUM_MEASURED)
     return _as_data_set(sets, name, names, mean, std)
 
 

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from dmt.data.pseudo_labels import Gather, Provenance, PseudoSummary, check_images, check_manifest, write_manifest
 from dmt.errors import CheckpointError, DataError
-from dmt.files import sync_all, write_atomic
+from dmt.files import fitting_name, sync_all, write_atomic
 from dmt.histograms import KEEPS_NOTHING, ConfidenceHistogram, Cut, exact_cut
 from dmt.selection import decode_confidence
 from dmt.types import IGNORE_INDEX, Prediction, PseudoSpec
@@ -235,7 +235,8 @@ def _check_keys(keys: Sequence[str], folder: Path) -> None:
 
 def _paths(folder: Path, key: str) -> tuple[Path, Path]:
     """Where an image's labels and its codes are: below the folder, also of an image that lies elsewhere."""
-    below = Path(*(_INSTEAD.get(part, part) for part in PurePosixPath(f"{key}.png").parts))
+    *folders, name = PurePosixPath(key).parts
+    below = Path(*(_INSTEAD.get(part, part) for part in folders), fitting_name(name, ".png"))
     return folder / "labels" / below, folder / "codes" / below
 
 

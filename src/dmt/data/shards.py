@@ -2,6 +2,7 @@
 
 import glob
 import io
+import os
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -68,7 +69,8 @@ def shard_images(pattern: str, *, root: Path) -> list[TarMember]:
 
 
 def _matching(pattern: str, root: Path) -> list[Path]:
-    for place in (pattern, str(root / pattern)):
+    given = os.path.expanduser(pattern)  # noqa: PTH111 - a pattern is no path
+    for place in (given, f"{glob.escape(str(root))}/{pattern}"):
         if found := sorted(glob.glob(place)):  # noqa: PTH207 - the pattern may be absolute
             return [Path(path) for path in found]
     raise DataError(f"data.shards is {pattern}, which matches no file, neither here nor in {root}.")

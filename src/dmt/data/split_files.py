@@ -141,7 +141,8 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
         text = path.read_text(encoding="utf-8-sig")  # with or without the mark that Windows' editors put first
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as a list, one name a line: {error}") from error
-    return [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+    # Names may hold what Unicode calls the end of a line.
+    return [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
 
 
 def check_disjoint(parts: Mapping[str, Sequence[int]], images: ImageSet) -> None:

@@ -69,14 +69,12 @@ class TorchImages:
         return torch.stack(images)
 
     def labels(self, indices: Sequence[int]) -> Tensor:
-        """`(n, *S)` int64.
+        """`(n,)` int64.
 
         Raises:
-            DataError: the items hold no labels, or a label is no whole number (or array of whole numbers).
+            DataError: the items hold no labels, or a label is no whole number.
         """
         labels = [self._label(int(index)) for index in indices]
-        if len({label.shape for label in labels}) > 1:
-            raise DataError(f"Labels of '{self.prefix}' differ in shape: {sorted({tuple(x.shape) for x in labels})}.")
         return torch.stack(labels) if labels else torch.empty(0, dtype=torch.int64)
 
     def key(self, index: int) -> str:
@@ -114,9 +112,12 @@ class TorchImages:
     def _label(self, index: int) -> Tensor:
         if index not in self._labels:
             label = self._read_label(index)
-            if label.ndim > 0:
-                return label
-            self._labels[index] = label
+            if label.numel() != 1:
+                raise DataError(
+                    f"The label of item {index} of '{self.prefix}' has the shape {tuple(label.shape)}; a class is one "
+                    "whole number (of scores or ones and zeros for each class: their argmax)."
+                )
+            self._labels[index] = label.reshape(())
         return self._labels[index]
 
     def _read_label(self, index: int) -> Tensor:
