@@ -129,7 +129,7 @@ def test_cross_validation_sets_nothing_aside() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"num_labeled": 351}, r"data\.num_labeled is 351; there are 350"),
+        ({"num_labeled": 351}, r"data\.num_labeled is 351; 350 training images have a label"),
         ({"num_labeled": 0}, r"data\.num_labeled is 0"),
         ({"num_labeled": 300}, r"data\.num_labeled is 300, which takes 30 images of class 'j', but only 29"),
         ({"num_labeled": 20, "num_unlabeled": 331}, r"data\.num_unlabeled is 331; 330"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dmt.config_sections import DataConfig
-from dmt.data.image_files import IMAGE_SUFFIXES, tell_broken_links, tell_other_images, walk_files
+from dmt.data.image_files import IMAGE_SUFFIXES, left_out, tell_other_images, walk_files
 from dmt.data.image_list import FilesBelow
 from dmt.data.images import DataSet
 from dmt.data.listing import Listing, classified
@@ -45,7 +45,6 @@ def class_folders(config: DataConfig, image_size: tuple[int, int] | None) -> Dat
     """
     root = root_folder(config)
     tell_other_images(root, FILE_SUFFIXES)
-    tell_broken_links(root, FILE_SUFFIXES)
     found = sorted(_images(root), key=lambda image: (image.label is None, image.name))
     names = [image.name for image in found]
     _tell_others(root, names)
@@ -63,8 +62,7 @@ def class_folders(config: DataConfig, image_size: tuple[int, int] | None) -> Dat
 
 def _tell_others(root: Path, names: Sequence[str]) -> None:
     """Warn of images that are in no folder of a class and none of unlabeled images."""
-    known = set(names)
-    others = [path for path in walk_files(root, FILE_SUFFIXES) if path.relative_to(root).as_posix() not in known]
+    others = left_out(root, FILE_SUFFIXES, {root / name for name in names})
     if others:  # rare; of folders that are linked, the walk may have gone another way
         there = {(root / name).resolve() for name in names}
         others = [path for path in others if path.resolve() not in there]

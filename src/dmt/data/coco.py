@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dmt.config_sections import DataConfig
 from dmt.data.class_lists import ClassList
-from dmt.data.image_files import IMAGE_SUFFIXES, list_files, tell_broken_links, tell_other_images
+from dmt.data.image_files import IMAGE_SUFFIXES, left_out, list_files, tell_other_images
 from dmt.data.images import DataSet
 from dmt.data.mask_coding import MAX_CLASSES, MaskCoding
 from dmt.data.mask_folder import listed_parts
@@ -151,7 +151,6 @@ def coco(config: DataConfig, image_size: tuple[int, int] | None) -> DataSet:
     _check(content, path)
     images = root / "images" if (root / "images").is_dir() else root
     tell_other_images(images, IMAGE_SUFFIXES)
-    tell_broken_links(images, IMAGE_SUFFIXES)
     names = (BACKGROUND, *(category.name for category in sorted(content.categories, key=lambda one: one.id)))
     if config.class_names is not None:
         raise ConfigError(f"data.class_names has no effect on coco: the categories of {path} are the classes.")
@@ -202,6 +201,7 @@ def _check(content: _File, path: Path) -> None:
 
 def _files(content: _File, path: Path, images: Path) -> tuple[ImageFile, ...]:
     found, masks = list_files(images, IMAGE_SUFFIXES), _masks(content, path)
+    left_out(images, IMAGE_SUFFIXES, set(found.values()))
     names = {key: file.relative_to(images).as_posix() for key, file in found.items()}
     missing = sorted(set(masks) - set(names.values()))
     if missing:

@@ -104,9 +104,18 @@ def tell_other_images(folder: Path, suffixes: Collection[str]) -> None:
         )
 
 
-def tell_broken_links(folder: Path, suffixes: Collection[str]) -> None:
-    """Warn of links below a folder that are named as images are and lead nowhere, which are left out."""
-    broken = [path for path in walk_names(folder, suffixes)[0] if path.is_symlink() and not path.exists()]
+def left_out(folder: Path, suffixes: Collection[str], taken: Collection[Path]) -> list[Path]:
+    """Files below a folder, named as images are, that are not taken; links that lead nowhere are told and left out.
+
+    No file is asked for but those: on a remote disk, a million questions take minutes.
+
+    Args:
+        folder: to look below.
+        suffixes: of images.
+        taken: what a reader has found there.
+    """
+    others = [path for path in walk_names(folder, suffixes)[0] if path not in taken]
+    broken = [path for path in others if not path.exists()]
     if broken:
         warnings.warn(
             f"Below {folder}, {len(broken)} links lead nowhere and are left out, for instance {broken[0]}. Bring back "
@@ -114,6 +123,7 @@ def tell_broken_links(folder: Path, suffixes: Collection[str]) -> None:
             UserWarning,
             stacklevel=2,
         )
+    return sorted(set(others) - set(broken))
 
 
 def _counts(name: str, suffixes: Collection[str]) -> bool:

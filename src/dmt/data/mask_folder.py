@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dmt.config_sections import DataConfig
 from dmt.data.class_lists import load_class_list
-from dmt.data.image_files import IMAGE_SUFFIXES, MASK_SUFFIXES, list_files, tell_broken_links, tell_other_images
+from dmt.data.image_files import IMAGE_SUFFIXES, MASK_SUFFIXES, left_out, list_files, tell_other_images
 from dmt.data.images import DataSet
 from dmt.data.mask_listing import MaskListing, segmented
 from dmt.data.mask_sets import find_folder, require_files, root_folder
@@ -77,9 +77,9 @@ def listed_parts(
 
 def _files(root: Path) -> tuple[ImageFile, ...]:
     tell_other_images(root / _IMAGES, _FILE_SUFFIXES)
-    tell_broken_links(root / _IMAGES, _FILE_SUFFIXES)
-    tell_broken_links(root / _MASKS, MASK_SUFFIXES)
     image_of, mask_of = list_files(root / _IMAGES, _FILE_SUFFIXES), list_files(root / _MASKS, MASK_SUFFIXES)
+    left_out(root / _IMAGES, _FILE_SUFFIXES, set(image_of.values()))
+    left_out(root / _MASKS, MASK_SUFFIXES, set(mask_of.values()))
     if not image_of:
         raise DataError(f"{root / _IMAGES} holds no image; allowed are {', '.join(sorted(_FILE_SUFFIXES))}.")
     _refuse_lossy(image_of, mask_of, root)

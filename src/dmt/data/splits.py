@@ -59,7 +59,7 @@ def draw_split(
         DataError: a label lies outside the classes.
     """
     deck = _shuffle(labels, num_classes=num_classes, generator=generator, class_names=class_names)
-    if not 1 <= num_labeled <= (known := int((labels >= 0).sum())):
+    if num_labeled not in range(1, 1 + (known := np.count_nonzero(labels >= 0))):
         raise ConfigError(f"data.num_labeled is {num_labeled}; {known} training images have a label to choose from.")
     _check_shares(deck, deck.ranked, num_labeled, key="data.num_labeled")
     labeled = _interleave(deck.ranked, deck.order, num_labeled)
