@@ -169,7 +169,7 @@ class LossConfig(Section):
     """dmt_naive only: the weight is p_B to this power."""
     flip_exponent: NonNegative = 2.0
     """dmt_flip only: a flipped label weighs 1 - c_A to this power."""
-    confidence_threshold: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.9
+    confidence_threshold: Fraction = 0.9
     """online_self_training, and rounds.selection=threshold: predictions at most this sure are ignored."""
     weight_batchnorm: Literal["update", "frozen"] = "update"
     """Whether the extra pass that mixup's weights need updates BatchNorm's running statistics, as the authors' does."""

@@ -15,7 +15,7 @@ from PIL import Image
 
 import dmt
 from dmt.cli.main import main
-from dmt.cli.models import DEFAULT_OVERLAP
+from dmt.cli.models import Overlap
 from dmt.models.windowed import OVERLAP
 
 Call = Callable[..., tuple[int, str, str]]
@@ -269,7 +269,16 @@ def test_what_stops_a_prediction_leaves_nothing_half_done(
 
 
 def test_the_command_line_and_the_library_overlap_alike() -> None:
-    assert DEFAULT_OVERLAP == OVERLAP
+    assert f"default: {OVERLAP}." in Overlap.__metadata__[0].help
+
+
+@pytest.mark.parametrize("option", [["--overlap", "0.5"], ["--window", "whole"], ["--window", "8x8"]])
+def test_windows_are_refused_where_there_are_none(
+    call: Call, digits_run: Path, tmp_path: Path, option: list[str]
+) -> None:
+    write_photos(tmp_path / "photos")
+    status, _, err = call("predict", digits_run, "photos", "-o", "classes.csv", *option)
+    assert (status, "Windows are for segmentation" in err) == (2, True)
 
 
 def test_an_evaluation_is_written_over_another_one_alone(call: Call, digits_run: Path, tmp_path: Path) -> None:
