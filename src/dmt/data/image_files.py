@@ -80,7 +80,16 @@ def walk_files(folder: Path, suffixes: Collection[str]) -> Iterator[Path]:
 
 def walk_names(folder: Path, suffixes: Collection[str]) -> tuple[list[Path], list[OSError]]:
     """As `walk_files`, links that lead nowhere included, and beside them the errors of folders not to be listed."""
-    found, unlisted, seen = [], list[OSError](), set()
+    unlisted: list[OSError] = []
+    found = [Path(place, name) for place, names in _by_folder(folder, suffixes, unlisted) for name in names]
+    return sorted(found), unlisted
+
+
+def _by_folder(
+    folder: Path, suffixes: Collection[str], unlisted: list[OSError]
+) -> Iterator[tuple[str, Collection[str]]]:
+    """Each folder once, and the names in it that count; errors of those that cannot be listed go into `unlisted`."""
+    seen = set()
     for place, folders, names in os.walk(folder, followlinks=True, onerror=unlisted.append):
         here = Path(place).stat()
         if (here.st_dev, here.st_ino) in seen:
@@ -88,8 +97,7 @@ def walk_names(folder: Path, suffixes: Collection[str]) -> tuple[list[Path], lis
             continue
         seen.add((here.st_dev, here.st_ino))
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(place, name) for name in names if _counts(name, suffixes)]
-    return sorted(found), unlisted
+        yield place, [name for name in names if _counts(name, suffixes)]
 
 
 def tell_other_images(folder: Path, suffixes: Collection[str]) -> None:
@@ -114,6 +122,8 @@ def left_out(folder: Path, suffixes: Collection[str], taken: Collection[Path]) -
         suffixes: of images.
         taken: what a reader has found there.
     """
+    if sum(len(names) for _, names in _by_folder(folder, suffixes, [])) == len(taken):
+        return []  # as usual, and known without a path for each of a million names
     others = [path for path in walk_names(folder, suffixes)[0] if path not in taken]
     broken = [path for path in others if not path.exists()]
     if broken:

@@ -232,16 +232,16 @@ def measured(images: ImageSet, *, at_most: int = 1000) -> tuple[tuple[float, ...
     Images that cannot be read are left to whoever trains on them.
     """
     counts: np.ndarray | None = None
-    errors: list[DataError] = []
+    first: DataError | None = None
     for index in range(0, len(images), max(1, -(-len(images) // at_most))):
         try:
             own = np.stack([_level_counts(channel) for channel in images.images([index]).unbind(dim=1)])
         except DataError as error:
-            errors.append(error)
+            first = first or error
         else:
             counts = own if counts is None else counts + own
     if counts is None:
-        raise DataError(f"None of the images can be read: {errors[0]}") from errors[0]
+        raise DataError(f"None of the images can be read: {first}") from first
     return _moments(counts)
 
 

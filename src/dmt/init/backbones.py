@@ -1,6 +1,5 @@
 """Which network to begin with: one that this machine holds weights for. Nothing is downloaded, nothing asked online."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from dmt.errors import CheckpointError, ConfigError
 from dmt.models.adapters import timm_names, torchvision_names, torchvision_weights
 from dmt.models.registry import PRETRAINED, build_network, family_of
 from dmt.models.request import TaskName
-from dmt.models.weights import METADATA_KEY, read_metadata
+from dmt.models.weights import told_of
 
 PREFERRED = (
     "resnet18", "mobilenetv1_100", "mobilenetv2_100", "resnet34", "efficientnet_b0", "mobilenetv3_large_100",
@@ -199,11 +198,7 @@ def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
 def _own_network(path: Path) -> str | None:
     """What a file that this program wrote says of itself."""
-    try:
-        described = json.loads(read_metadata(path).get(METADATA_KEY, "{}"))
-    except ValueError:
-        return None
-    name = described.get("network") if isinstance(described, dict) else None
+    name = told_of(path).get("network")
     return name if isinstance(name, str) else None
 
 

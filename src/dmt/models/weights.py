@@ -139,7 +139,7 @@ def warn_of_preprocessing(preprocessing: Preprocessing, source: str | os.PathLik
         source: the file.
         key: the config key of this network.
     """
-    told = _told(Path(source)).get("preprocessing")
+    told = told_of(Path(source)).get("preprocessing")
     try:
         learned = Preprocessing(**told) if isinstance(told, dict) else preprocessing
     except (TypeError, ValueError, ConfigError):
@@ -211,14 +211,14 @@ def _read(path: Path, key: str) -> dict[str, Tensor]:
 
 def _refuse_newer(path: Path) -> None:
     """Of weights that a later version of `dmt` wrote, say so; other programs' files have no format of ours."""
-    found = _told(path).get("format")
+    found = told_of(path).get("format")
     if isinstance(found, int) and found > FORMAT:
         raise CheckpointError(
             f"{path} was written by a newer version of dmt (format {found}; this one reads up to {FORMAT}). Update dmt."
         )
 
 
-def _told(path: Path) -> dict[str, Any]:
+def told_of(path: Path) -> dict[str, Any]:
     """What a file of ours says of its weights; nothing of other programs'."""
     try:
         described = json.loads(read_metadata(path).get(METADATA_KEY, "{}"))
